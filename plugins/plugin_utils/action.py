@@ -1,0 +1,48 @@
+"""What every action plugin of the collection shares.
+
+The engine runs inside the controller: ansible-core imports an action plugin before it forks its
+workers, so that the Kubernetes, S3 and SQL libraries are imported once a run instead of once a task.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.process import die_with_parent
+
+
+class PlatformAction(ActionBase):  # type: ignore[misc]
+    """An action whose arguments are checked first and whose PlatformErrors become one readable failure.
+
+    A subclass states ARGUMENTS (an Ansible argument spec, documented in plugins/modules/<name>.py)
+    and implements `work`.
+    """
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {}
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        die_with_parent()
+        try:
+            _, arguments = self.validate_argument_spec(argument_spec=self.ARGUMENTS)
+            return self.work(arguments, task_vars or {})
+        except PlatformError as error:
+            return {"failed": True, "msg": str(error), **error.details}
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Do the action with checked `arguments` and return an Ansible result."""
+        raise NotImplementedError
+
+    @property
+    def check_mode(self) -> bool:
+        """Whether the run only asks what would change."""
+        return bool(self._task.check_mode)
+
+    def progress(self, host: str, message: str) -> None:
+        """Show one line of progress from inside the running task."""
+        Display().display(f"  {host} | {message}")
