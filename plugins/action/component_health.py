@@ -1,0 +1,37 @@
+"""Validate a component by transactions and say so to those that wait for it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible_collections.mlops.platform.plugins.module_utils.health import evidence, validate
+from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
+
+
+class ActionModule(ComponentAction):
+    """See plugins/modules/component_health.py for the documentation."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        **ComponentAction.ARGUMENTS,
+        "timeout_seconds": {"type": "float", "default": 30.0},
+        "fail_on_unhealthy": {"type": "bool", "default": True},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        cluster, component = self.cluster(), self.component
+        checks = validate(cluster, component, arguments["timeout_seconds"], self.say)
+        failed = [check for check in checks if not check["healthy"]]
+        result: dict[str, Any] = {
+            "changed": False,
+            "healthy": not failed,
+            "checks": checks,
+            "failed_checks": [check["name"] for check in failed],
+        }
+        if not failed:
+            mark(self.task_vars, component.name, healthy=True)
+            return result
+        first = failed[0]
+        result["evidence"] = evidence(cluster, component)
+        result["msg"] = f"{component.name} is unhealthy: {first['name']}: {first['message']}"
+        result["failed"] = bool(arguments["fail_on_unhealthy"])
+        return result

@@ -1,0 +1,28 @@
+"""Render a component's manifests into a file, without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
+
+
+class ActionModule(ComponentAction):
+    """See plugins/modules/component_render.py for the documentation."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        **ComponentAction.ARGUMENTS,
+        "dest": {"type": "path", "required": True},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        manifests = self.render()
+        text = yaml.safe_dump_all(manifests, sort_keys=True, width=120)
+        path = Path(arguments["dest"])
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed and not self.check_mode:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return {"changed": changed, "dest": str(path), "objects": len(manifests)}

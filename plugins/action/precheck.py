@@ -1,0 +1,49 @@
+"""Check the cluster before anything is applied: reachable, of a known version, with a default StorageClass."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, connect
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.preflight import version_tuple
+from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
+
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+class ActionModule(PlatformAction):
+    """See plugins/modules/precheck.py for the documentation."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "kubeconfig": {"type": "path"},
+        "storage_class": {"type": "str", "default": ""},
+        "minimum_version": {"type": "str", "required": True},
+        "maximum_version": {"type": "str", "required": True},
+    }
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        cluster = connect(arguments["kubeconfig"])
+        try:
+            version = str(cluster.request("GET", "/version", timeout=5)["gitVersion"])
+        except ApiError as error:
+            raise PlatformError(f"platform_kubeconfig: {arguments['kubeconfig']}: {error}") from error
+        lowest, highest = arguments["minimum_version"], arguments["maximum_version"]
+        if not version_tuple(lowest) <= version_tuple(version) <= version_tuple(highest):
+            raise PlatformError(f"the cluster runs Kubernetes {version}; supported are {lowest} to {highest}")
+        classes = cluster.list("storage.k8s.io/v1", "StorageClass")
+        names = [item["metadata"]["name"] for item in classes]
+        default = [
+            item["metadata"]["name"]
+            for item in classes
+            if (item["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
+        ]
+        wanted = arguments["storage_class"]
+        if wanted and wanted not in names:
+            raise PlatformError(f"platform_storage_class is {wanted!r}; the cluster has {', '.join(names) or 'none'}")
+        if not wanted and not default:
+            raise PlatformError(
+                "the cluster has no default StorageClass: mark one as default or set platform_storage_class "
+                f"to one of {', '.join(names) or '(there are none)'}"
+            )
+        return {"changed": False, "version": version, "storage_class": wanted or default[0]}

@@ -1,0 +1,22 @@
+"""Typed health checks: each one is a transaction with a service that asserts a value.
+
+Adding a type: a frozen dataclass of its parameters with a `run` method, listed in CHECKS.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
+from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import S3DeniedCheck, S3RoundTripCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import SqlQueryCheck, SqlTransactionCheck
+
+CHECKS: dict[str, type[Check]] = {
+    "http": HttpCheck,
+    "s3_round_trip": S3RoundTripCheck,
+    "s3_denied": S3DeniedCheck,
+    "sql_transaction": SqlTransactionCheck,
+    "sql_query": SqlQueryCheck,
+    "mlflow_run": MlflowRunCheck,
+    "mlflow_access": MlflowAccessCheck,
+}

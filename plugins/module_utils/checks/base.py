@@ -1,0 +1,99 @@
+"""What all checks share: their parameters, their access to services, their outcome."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.component import build
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+
+REQUEST_SECONDS = 10
+"""Time for one request of a check; the runner tries again until its own deadline."""
+
+
+class CheckFailed(Exception):
+    """A check that ran and saw something else than it expects."""
+
+    def __init__(self, message: str, observed: object, expected: object) -> None:
+        super().__init__(message)
+        self.observed = observed
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class Access:
+    """How checks and configuration steps reach services and their credentials."""
+
+    cluster: Cluster
+    forwards: Forwards
+    namespace: str
+
+    def address(self, service: Service) -> tuple[str, int]:
+        """Host and port where `service` answers on this machine."""
+        return "127.0.0.1", self.forwards.port(service.namespace or self.namespace, service.name, service.port)
+
+    def url(self, service: Service) -> str:
+        """The HTTP URL of `service` without a trailing slash."""
+        host, port = self.address(service)
+        return f"http://{host}:{port}"
+
+    def secret(self, name: str, *keys: str) -> list[str]:
+        """Values of a Secret, in the order of `keys`; `name` may say "namespace/name"."""
+        namespace, _, short = name.rpartition("/")
+        values = self.cluster.secret(short, namespace or self.namespace)
+        if values is None:
+            raise PlatformError(f"Secret {namespace or self.namespace}/{short} does not exist")
+        for key in keys:
+            if key not in values:
+                raise PlatformError(f"Secret {namespace or self.namespace}/{short} has no key {key!r}")
+        return [values[key] for key in keys]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Service of the cluster and one of its ports."""
+
+    name: str
+    port: int
+    namespace: str = ""
+
+    @classmethod
+    def parse(cls, raw: Any, where: str) -> Service:
+        """A service from a role's data: {name, port, namespace}."""
+        if not isinstance(raw, Mapping):
+            raise PlatformError(f"{where}: service is {raw!r}; it must be a mapping with name and port")
+        return build(cls, {**raw, "port": int(raw.get("port", 0))}, f"{where}: service")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Check(ABC):
+    """One check: `name` says what is proven, `service` where."""
+
+    name: str
+    service: Service
+
+    @property
+    def target(self) -> str:
+        """What the check talks to, for people."""
+        return str(self.service)
+
+    @abstractmethod
+    def run(self, access: Access) -> tuple[object, object]:
+        """Perform the transaction; returns what was observed and what is expected.
+
+        Raises CheckFailed where they differ; any other exception means the transaction failed.
+        """
+
+
+def expect(observed: object, expected: object, message: str) -> None:
+    """Raise CheckFailed unless the two are equal."""
+    if observed != expected:
+        raise CheckFailed(message, observed, expected)

@@ -1,0 +1,214 @@
+"""The one adapter to the Kubernetes API: raw JSON in and out, kubeconfig authentication by the official client."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from kubernetes import client, config
+
+FIELD_MANAGER = "mlops.platform"
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+Object = dict[str, Any]
+
+
+class ApiError(PlatformError):
+    """The API server refused a request; `status` is the HTTP status, 0 where no answer came."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Where objects of one kind live: `apiVersion` as in manifests, the plural name, namespaced or not."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The path of a collection, or of the object `name` in it."""
+        root = "/apis/" if "/" in self.api_version else "/api/"
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{self.api_version}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Cluster:
+    """One Kubernetes cluster as the user of a kubeconfig sees it."""
+
+    def __init__(self, kubeconfig: str | None) -> None:
+        self.kubeconfig = kubeconfig
+        try:
+            self.api_client: client.ApiClient = config.new_client_from_config(config_file=kubeconfig)
+        except (config.ConfigException, OSError, KeyError, TypeError) as error:
+            raise PlatformError(
+                f"platform_kubeconfig: {kubeconfig or 'the default kubeconfig'} cannot be used: {error}; "
+                "give the path of a kubeconfig with a current context"
+            ) from error
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float | tuple[float, float] = 30,
+    ) -> Any:
+        """Send one request and return the decoded JSON (or the text of what is not JSON).
+
+        `timeout` is in seconds. Raises ApiError with the server's own message.
+        """
+        url = self.api_client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": accept, "Content-Type": content_type}
+        self.api_client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        data = json.dumps(body) if body is not None and content_type != "application/json" else body
+        try:
+            response = self.api_client.rest_client.request(
+                method, url, headers=headers, body=data, _request_timeout=timeout
+            )
+            raw = response.read()
+            if not 200 <= response.status <= 299:
+                raise ApiError(_server_message(raw) or f"{response.status} {response.reason}", response.status)
+        except client.ApiException as error:
+            raise ApiError(_server_message(error.body) or f"{error.status} {error.reason}", error.status) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            host = self.api_client.configuration.host
+            raise ApiError(f"the Kubernetes API at {host} cannot be reached: {_root_cause(error)}", 0) from error
+        text = raw.decode("utf-8", "replace")
+        return json.loads(text) if text.startswith(("{", "[")) else text
+
+    @functools.cached_property
+    def resources(self) -> dict[tuple[str, str], Resource]:
+        """Every kind that the server knows, by (apiVersion, kind)."""
+        found: dict[tuple[str, str], Resource] = {}
+        for root in ("/api", "/apis"):
+            for group in self.request("GET", root, accept=DISCOVERY)["items"]:
+                group_name = group.get("metadata", {}).get("name", "")
+                for version in group["versions"]:
+                    api_version = f"{group_name}/{version['version']}" if group_name else version["version"]
+                    for item in version.get("resources", []):
+                        kind = item.get("responseKind", {}).get("kind")
+                        if kind:
+                            resource = Resource(api_version, kind, item["resource"], item["scope"] == "Namespaced")
+                            found[(api_version, kind)] = resource
+        return found
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """The resource of a kind; ApiError 404 where the server does not know it."""
+        try:
+            return self.resources[(api_version, kind)]
+        except KeyError:
+            raise ApiError(f"the cluster does not know {kind} of {api_version}", 404) from None
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            found: Object = self.request("GET", self.resource(api_version, kind).path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+        """The objects of a kind (in one namespace, matching a label selector)."""
+        return self._list(self.resource(api_version, kind).path(namespace), selector, "application/json")
+
+    def list_metadata(self, resource: Resource, namespace: str | None, selector: str) -> list[Object]:
+        """The metadata of the objects of a kind, without their content: cheap however large they are."""
+        return self._list(resource.path(namespace), selector, METADATA_LIST)
+
+    def _list(self, path: str, selector: str, accept: str) -> list[Object]:
+        query = {"labelSelector": selector} if selector else None
+        items: list[Object] = self.request("GET", path, query=query, accept=accept)["items"]
+        return items
+
+    def apply(self, manifest: Object) -> Object:
+        """Server-side apply of one object as our field manager; returns what the server made of it."""
+        metadata = manifest["metadata"]
+        resource = self.resource(manifest["apiVersion"], manifest["kind"])
+        applied: Object = self.request(
+            "PATCH",
+            resource.path(metadata.get("namespace"), metadata["name"]),
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+        )
+        return applied
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Delete an object and what it owns; False where there was none."""
+        try:
+            self.request(
+                "DELETE",
+                self.resource(api_version, kind).path(namespace, name),
+                body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"},
+            )
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def secret(self, name: str, namespace: str) -> dict[str, str] | None:
+        """The decoded values of a Secret, or None where there is none."""
+        found = self.get("v1", "Secret", name, namespace)
+        if found is None:
+            return None
+        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+
+    def watch(self, path: str, resource_version: str, timeout: float, selector: str = "") -> Iterator[Object]:
+        """The events of a collection since `resource_version`, for at most `timeout` seconds."""
+        query = {"watch": "true", "resourceVersion": resource_version, "timeoutSeconds": max(1, int(timeout))}
+        if selector:
+            query["labelSelector"] = selector
+        url = f"{self.api_client.configuration.host}{path}?{urlencode(query)}"
+        headers = {"Accept": METADATA_LIST.replace("MetadataList", "Metadata")}
+        self.api_client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        response = self.api_client.rest_client.pool_manager.request(
+            "GET", url, headers=headers, preload_content=False, timeout=urllib3.Timeout(connect=5, read=timeout + 5)
+        )
+        try:
+            for line in response:
+                yield json.loads(line)
+        finally:
+            response.close()
+
+
+@functools.lru_cache(maxsize=4)
+def connect(kubeconfig: str | None) -> Cluster:
+    """The cluster of a kubeconfig; one client a process."""
+    path = str(Path(kubeconfig).expanduser()) if kubeconfig else None
+    return Cluster(path)
+
+
+def _server_message(body: bytes | str | None) -> str:
+    """What the API server said went wrong, from a Status object or plain text."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        return text.strip()
+    return str(message)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The innermost reason of a chain of urllib3 errors."""
+    reason = getattr(error, "reason", None)
+    return _root_cause(reason) if isinstance(reason, BaseException) else str(error)

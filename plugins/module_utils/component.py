@@ -1,0 +1,64 @@
+"""A component as its role describes it: the typed form of `component_spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
+
+POD_SECURITY_LEVELS = ("privileged", "baseline", "restricted")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Component:
+    """What the engine needs to know of a component besides its templates.
+
+    `templates` is the folder under the role's templates/ that holds the manifests. `requires` maps
+    the components it builds on to the variable that names an external endpoint instead ("" where
+    there is none). `timeout_seconds` bounds one wait or one validation.
+    """
+
+    name: str
+    version: str
+    namespace: str
+    templates: str = ""
+    pod_security: str = "restricted"
+    requires: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretSpec, ...] = ()
+    configure: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Mapping[str, Any], ...] = ()
+    timeout_seconds: float = 300.0
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Component:
+        """The component of a role's spec. Raises PlatformError naming a key that is unknown, missing or wrong."""
+        name = str(raw.get("name") or "a component without a name")
+        found = build(cls, raw, f"component_spec of {name}")
+        if found.pod_security not in POD_SECURITY_LEVELS:
+            raise PlatformError(
+                f"component_spec of {name}: pod_security is {found.pod_security!r}; "
+                f"allowed are {', '.join(POD_SECURITY_LEVELS)}"
+            )
+        secrets = tuple(SecretSpec.parse(item, found.namespace) for item in raw.get("secrets", ()))
+        return build(cls, {**raw, "secrets": secrets}, name)
+
+
+def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """An instance of a dataclass from plain data; `where` names the data in errors.
+
+    Raises PlatformError for keys that the class does not have and for those it needs.
+    """
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+    needed = {
+        name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING
+    }
+    unknown, missing = sorted(set(raw) - set(known)), sorted(needed - set(raw))
+    if unknown:
+        raise PlatformError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(sorted(known))}")
+    if missing:
+        raise PlatformError(f"{where}: the key {missing[0]!r} is missing")
+    return cls(**raw)

@@ -1,0 +1,22 @@
+"""What all configuration steps share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
+
+
+@dataclass(frozen=True)
+class Step(ABC):
+    """One step of configuration of the service at `service`."""
+
+    service: Service
+
+    @abstractmethod
+    def apply(self, access: Access, check_mode: bool) -> list[str]:
+        """Make the service as the step says; returns what was changed, one line each, nothing secret.
+
+        With `check_mode` it only says what would be changed.
+        """

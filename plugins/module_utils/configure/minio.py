@@ -1,0 +1,132 @@
+"""MinIO: buckets, and one user a consumer with a policy that names its own buckets and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access
+from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from minio import Minio, MinioAdmin
+from minio.commonconfig import ENABLED
+from minio.credentials import StaticProvider
+from minio.error import S3Error
+from minio.versioningconfig import OFF, SUSPENDED, VersioningConfig
+
+READ = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetObject", "s3:GetObjectVersion")
+WRITE = (
+    "s3:AbortMultipartUpload",
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:ListMultipartUploadParts",
+    "s3:PutObject",
+)
+ACCESS = {"read": READ, "read-write": READ + WRITE}
+
+
+def policy(buckets: Sequence[str], access: str) -> dict[str, Any]:
+    """The policy of a consumer: `access` ("read" or "read-write") to its own buckets."""
+    if access not in ACCESS:
+        raise PlatformError(f"minio_consumers: access is {access!r}; allowed are {', '.join(ACCESS)}")
+    resources = [f"arn:aws:s3:::{bucket}{suffix}" for bucket in sorted(buckets) for suffix in ("", "/*")]
+    statement = {"Effect": "Allow", "Action": sorted(ACCESS[access]), "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two policies allow the same: MinIO returns lists in an order of its own."""
+    return _sorted(one) == _sorted(other)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sorted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted((_sorted(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value
+
+
+@dataclass(frozen=True)
+class MinioStep(Step):
+    """`buckets` by name; `consumers` is a list of {name, buckets, access, credentials}.
+
+    `credentials` names the consumer's Secret (keys access-key and secret-key), `root` that of the
+    root user, which nobody else uses.
+    """
+
+    root: str
+    buckets: tuple[str, ...] = ()
+    consumers: tuple[Mapping[str, Any], ...] = ()
+    versioning: bool = False
+
+    def apply(self, access: Access, check_mode: bool) -> list[str]:
+        host, port = access.address(self.service)
+        endpoint = f"{host}:{port}"
+        root = access.secret(self.root, "access-key", "secret-key")
+        s3 = Minio(endpoint, access_key=root[0], secret_key=root[1], secure=False, region="us-east-1")
+        admin = MinioAdmin(endpoint, StaticProvider(*root), secure=False)
+        changes = self._buckets(s3, check_mode)
+        users = json.loads(admin.user_list()) or {}
+        policies = json.loads(admin.policy_list()) or {}
+        for consumer in self.consumers:
+            changes += self._consumer(access, endpoint, admin, users, policies, consumer, check_mode)
+        return changes
+
+    def _buckets(self, s3: Minio, check_mode: bool) -> list[str]:
+        changes: list[str] = []
+        present = {bucket.name for bucket in s3.list_buckets()}
+        for name in self.buckets:
+            if name not in present:
+                changes.append(f"bucket {name} created")
+                if check_mode:
+                    continue
+                s3.make_bucket(name)
+            status = s3.get_bucket_versioning(name).status
+            wanted = ENABLED if self.versioning else (OFF if status == OFF else SUSPENDED)
+            if status != wanted:
+                changes.append(f"versioning of {name} set to {wanted}")
+                if not check_mode:
+                    s3.set_bucket_versioning(name, VersioningConfig(wanted))
+        return changes
+
+    def _consumer(
+        self,
+        access: Access,
+        endpoint: str,
+        admin: MinioAdmin,
+        users: Mapping[str, Any],
+        policies: Mapping[str, Any],
+        consumer: Mapping[str, Any],
+        check_mode: bool,
+    ) -> list[str]:
+        """The policy and the user of one consumer."""
+        name = str(consumer["name"])
+        access_key, secret_key = access.secret(consumer["credentials"], "access-key", "secret-key")
+        wanted = policy(consumer["buckets"], consumer.get("access", "read-write"))
+        changes: list[str] = []
+        if name not in policies or not same_policy(policies[name], wanted):
+            changes.append(f"policy {name} set")
+            if not check_mode:
+                admin.policy_add(name, policy=wanted)
+        user = users.get(access_key, {})
+        if user.get("status") != "enabled" or not _accepted(endpoint, access_key, secret_key):
+            changes.append(f"user {access_key} set")
+            if not check_mode:
+                admin.user_add(access_key, secret_key)
+        if user.get("policyName") != name:
+            changes.append(f"policy {name} attached to {access_key}")
+            if not check_mode:
+                admin.policy_set(name, user=access_key)
+        return changes
+
+
+def _accepted(endpoint: str, access_key: str, secret_key: str) -> bool:
+    """Whether the user's key is the one in its Secret: a wrong one has a signature that does not match."""
+    try:
+        Minio(endpoint, access_key=access_key, secret_key=secret_key, secure=False, region="us-east-1").list_buckets()
+    except S3Error as error:
+        return error.code not in ("SignatureDoesNotMatch", "InvalidAccessKeyId")
+    return True

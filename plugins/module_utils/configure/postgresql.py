@@ -1,0 +1,91 @@
+"""PostgreSQL: one login role and database a consumer, extensions in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access
+from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import connect
+from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
+from psycopg2 import sql
+
+SUPERUSER_DATABASE = "postgres"
+
+
+@dataclass(frozen=True)
+class PostgresqlStep(Step):
+    """`databases` is a list of {name, credentials, extensions}.
+
+    Each database belongs to the login role of its Secret `credentials` (keys username and password),
+    which may do nothing elsewhere: nobody else may connect to it. `superuser` is the Secret of the
+    role that does the work.
+    """
+
+    superuser: str
+    databases: tuple[Mapping[str, Any], ...] = ()
+
+    def apply(self, access: Access, check_mode: bool) -> list[str]:
+        changes: list[str] = []
+        with connect(access, self.service, self.superuser, SUPERUSER_DATABASE) as session, session.cursor() as cursor:
+            session.autocommit = True
+            for item in self.databases:
+                changes += self._database(access, cursor, item, check_mode)
+        for item in self.databases:
+            if not (check_mode and changes):
+                changes += self._extensions(access, item, check_mode)
+        return changes
+
+    def _database(self, access: Access, cursor: Any, item: Mapping[str, Any], check_mode: bool) -> list[str]:
+        """The role and the database of one consumer."""
+        username, password = access.secret(item["credentials"], "username", "password")
+        name = item["name"]
+        role, database = sql.Identifier(username), sql.Identifier(name)
+        changes: list[str] = []
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (username,))
+        if cursor.fetchone() is None:
+            changes.append(f"role {username} created")
+            statement = "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
+        elif not self._accepted(access, item):
+            changes.append(f"password of role {username} set")
+            statement = "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
+        else:
+            statement = ""
+        if statement and not check_mode:
+            cursor.execute(sql.SQL(statement).format(role, sql.Literal(password)))
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        if cursor.fetchone() is None:
+            changes.append(f"database {name} created")
+            if not check_mode:
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+        cursor.execute(
+            "SELECT 1 FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl "
+            "WHERE datname = %s AND acl.grantee = 0",
+            (name,),
+        )
+        if cursor.fetchone() and not check_mode:
+            changes.append(f"database {name} closed to other roles")
+            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+        return changes
+
+    def _accepted(self, access: Access, item: Mapping[str, Any]) -> bool:
+        """Whether the role's password is the one in its Secret."""
+        try:
+            with connect(access, self.service, item["credentials"], item["name"]):
+                return True
+        except psycopg2.OperationalError as error:
+            # A role that may log in is told that the database is missing; it may be created next.
+            return "password authentication failed" not in str(error) and "not permitted to log in" not in str(error)
+
+    def _extensions(self, access: Access, item: Mapping[str, Any], check_mode: bool) -> list[str]:
+        wanted = list(item.get("extensions", []))
+        with connect(access, self.service, self.superuser, item["name"]) as session, session.cursor() as cursor:
+            session.autocommit = True
+            cursor.execute("SELECT extname FROM pg_extension")
+            present = {row[0] for row in cursor.fetchall()}
+            missing = [name for name in wanted if name not in present]
+            for name in missing if not check_mode else []:
+                cursor.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(name)))
+        return [f"extension {name} created in {item['name']}" for name in missing]

@@ -1,0 +1,168 @@
+"""Bring a component's objects into the cluster, sending only what is not provably there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.mlops.platform.plugins.module_utils import generated_secrets
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils.compare import (
+    Difference,
+    Memory,
+    differences,
+    remember,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
+    COMPONENT_LABEL,
+    Manifest,
+    before_rollout,
+    identity,
+    namespace_manifest,
+    phases,
+    title,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, wait_ready
+
+MEMORY_KEY = "applied.json"
+# Kinds that may hold what nobody can make again: they outlive the template that made them.
+KEPT_KINDS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim", "Secret"})
+
+Send = Callable[[Sequence[Manifest]], Mapping[str, tuple[bool, Object]]]
+"""Applies manifests; returns by identity whether each changed and what the server made of it."""
+
+
+@dataclass
+class Objects:
+    """What a run did to a component's objects, by "Kind namespace/name"."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+
+    @property
+    def touched(self) -> bool:
+        """Whether the run changed anything."""
+        return bool(self.created or self.changed or self.removed)
+
+
+def provision(
+    cluster: Cluster, component: Component, manifests: Sequence[Manifest], send: Send, progress: Progress, check_mode: bool
+) -> Objects:
+    """Apply what differs, phase by phase, and remember what became of it.
+
+    `manifests` are stamped and in order. The memory is written last: a run that is killed before
+    sends the same objects again, which changes nothing.
+    """
+    _ensure_namespaces(cluster, component, check_mode)
+    secrets = generated_secrets.ensure(cluster, component.secrets, component.name, check_mode)
+    memory = load_memory(cluster, component)
+    differing = {identity(item.manifest): item for item in differences(manifests, live(cluster, component, manifests), memory)}
+    orphans = _orphans(manifests, memory)
+    result = Objects(changed=[f"Secret {name}" for name in secrets], unchanged=len(manifests) - len(differing))
+    if check_mode:
+        for item in differing.values():
+            (result.created if item.reason == "absent" else result.changed).append(title(item.manifest))
+        result.removed = orphans
+        return result
+    if not differing and not orphans:
+        return result
+
+    pending = [[item for item in phase if identity(item) in differing] for phase in phases(manifests)]
+    pending = [phase for phase in pending if phase]
+    answers: dict[str, Object] = {}
+    for number, phase in enumerate(pending):
+        sent = send(phase)
+        _count(result, [differing[identity(item)] for item in phase], sent)
+        answers |= {key: answer for key, (_, answer) in sent.items()}
+        if number < len(pending) - 1:
+            gates = [item for item in phase if before_rollout(item) or item["kind"] == "CustomResourceDefinition"]
+            wait_ready(cluster, gates, component.name, component.timeout_seconds, progress)
+    result.removed = [name for name in orphans if _remove(cluster, name)]
+    kept = {key: value for key, value in memory.items() if key not in orphans}
+    _save_memory(cluster, component, kept | remember(manifests, answers))
+    return result
+
+
+def live(cluster: Cluster, component: Component, manifests: Sequence[Manifest]) -> dict[str, Object]:
+    """The metadata of the component's objects in the cluster by identity: one LIST per kind and namespace."""
+    places = sorted({(m["apiVersion"], m["kind"], m["metadata"].get("namespace") or "") for m in manifests})
+    selector = f"{COMPONENT_LABEL}={component.name}"
+    found: dict[str, Object] = {}
+    for api_version, kind, namespace in places:
+        try:
+            resource = cluster.resource(api_version, kind)
+            for item in cluster.list_metadata(resource, namespace or None, selector):
+                found[identity({**item, "apiVersion": api_version, "kind": kind})] = item
+        except ApiError as error:
+            if error.status != 404:  # 404: its definition is about to be applied
+                raise
+    return found
+
+
+def memory_name(component: Component) -> str:
+    """The ConfigMap that remembers what was applied."""
+    return f"mlops-platform-{component.name.replace('_', '-')}"
+
+
+def load_memory(cluster: Cluster, component: Component) -> Memory:
+    """What the last finished run applied; empty where there was none or it cannot be read."""
+    found = cluster.get("v1", "ConfigMap", memory_name(component), component.namespace)
+    try:
+        memory: Memory = json.loads((found or {}).get("data", {}).get(MEMORY_KEY, "{}"))
+    except ValueError:
+        return {}
+    return memory
+
+
+def _save_memory(cluster: Cluster, component: Component, memory: Memory) -> None:
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": memory_name(component),
+                "namespace": component.namespace,
+                "labels": {"app.kubernetes.io/managed-by": "mlops.platform"},
+            },
+            "data": {MEMORY_KEY: json.dumps(memory, sort_keys=True)},
+        }
+    )
+
+
+def _ensure_namespaces(cluster: Cluster, component: Component, check_mode: bool) -> None:
+    """Create the component's namespace, or put our labels on it; those of its secrets' consumers must come to be too."""
+    spaces = {component.namespace} | {space for secret in component.secrets for space in (secret.namespace, *secret.copies)}
+    for space in sorted(spaces - {"default", "kube-system"}):
+        wanted = namespace_manifest(space, component.pod_security)
+        found = cluster.get("v1", "Namespace", space)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        foreign = space != component.namespace and found is not None
+        if not foreign and not wanted["metadata"]["labels"].items() <= labels.items() and not check_mode:
+            cluster.apply(wanted)
+
+
+def _orphans(manifests: Sequence[Manifest], memory: Memory) -> list[str]:
+    """Identities of what an earlier run applied and no template makes any more."""
+    wanted = {identity(item) for item in manifests}
+    return [key for key in memory if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
+
+
+def _remove(cluster: Cluster, key: str) -> bool:
+    group, kind, namespace, name = key.rsplit("/", 3)
+    version = next((v for v, k in cluster.resources if k == kind and v.rpartition("/")[0] == group), None)
+    return bool(version) and cluster.delete(str(version), kind, name, namespace or None)
+
+
+def _count(result: Objects, sent: Sequence[Difference], answers: Mapping[str, tuple[bool, Object]]) -> None:
+    for item in sent:
+        changed, _ = answers[identity(item.manifest)]
+        if item.reason == "absent":
+            result.created.append(title(item.manifest))
+        elif changed:
+            result.changed.append(title(item.manifest))
+        else:
+            result.unchanged += 1

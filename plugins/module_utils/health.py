@@ -1,0 +1,178 @@
+"""Validate a component: its rollouts first, then all its checks side by side, until one deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check, CheckFailed, Service
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
+from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
+    AWAITED_KINDS,
+    NotReady,
+    Progress,
+    wait_ready,
+)
+
+SIDE_BY_SIDE = 4
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 2.0
+
+
+def parse_checks(component: Component) -> list[Check]:
+    """The typed checks of a component. Raises PlatformError naming the check and what is wrong with it."""
+    checks: list[Check] = []
+    for raw in component.checks:
+        where = f"component_spec of {component.name}: check {raw.get('name', '(without a name)')!r}"
+        kind = raw.get("type")
+        if kind not in CHECKS:
+            raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(CHECKS))}")
+        service = Service.parse(raw.get("service"), where)
+        values = {key: value for key, value in raw.items() if key != "type"} | {"service": service}
+        checks.append(build(CHECKS[str(kind)], values, where))
+    return checks
+
+
+def validate(cluster: Cluster, component: Component, timeout: float, progress: Progress) -> list[dict[str, Any]]:
+    """Run the rollout check and then all others; each outcome is a mapping as the report has them.
+
+    `timeout` (seconds) bounds the checks; the rollout has the component's own. An API that cannot
+    be reached raises ApiError: nothing was found out then.
+    """
+    checks = parse_checks(component)
+    rollout = _rollout(cluster, component, progress)
+    if not rollout["healthy"]:
+        return [rollout, *(_outcome(check, "not tried: the rollout is not complete", attempts=0) for check in checks)]
+    deadline = time.monotonic() + timeout
+    with Forwards(cluster) as forwards, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        access = Access(cluster, forwards, component.namespace)
+        return [rollout, *pool.map(lambda check: attempt(check, access, deadline), checks)]
+
+
+def attempt(
+    check: Check, access: Access, deadline: float, sleep: Callable[[float], None] = time.sleep
+) -> dict[str, Any]:
+    """Run a check until it is healthy or the deadline (of the monotonic clock) passes."""
+    started, attempts, pause = time.monotonic(), 0, FIRST_PAUSE_SECONDS
+    while True:
+        attempts += 1
+        observed: object = None
+        expected: object = None
+        try:
+            observed, expected = check.run(access)
+            message = ""
+        except CheckFailed as failure:
+            observed, expected, message = failure.observed, failure.expected, str(failure)
+        except Exception as error:  # whatever a client library raises is an outcome of the check
+            message = f"{type(error).__name__}: {error}".strip()
+        late = time.monotonic() + pause > deadline
+        if not message or late:
+            return _outcome(check, message, attempts, observed, expected, time.monotonic() - started)
+        sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _outcome(
+    check: Check,
+    message: str,
+    attempts: int,
+    observed: object = None,
+    expected: object = None,
+    seconds: float = 0.0,
+) -> dict[str, Any]:
+    kind = next(name for name, cls in CHECKS.items() if type(check) is cls)
+    return {
+        "name": check.name,
+        "type": kind,
+        "target": check.target,
+        "healthy": attempts > 0 and not message,
+        "observed": observed,
+        "expected": expected,
+        "message": message,
+        "attempts": attempts,
+        "duration_seconds": round(seconds, 3),
+    }
+
+
+def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict[str, Any]:
+    """The outcome of waiting for all workloads that the component applied."""
+    started = time.monotonic()
+    awaited = applied_workloads(cluster, load_memory(cluster, component))
+    if awaited:
+        try:
+            states: Sequence[Any] = wait_ready(cluster, awaited, component.name, component.timeout_seconds, progress)
+            message = ""
+        except NotReady as error:
+            states, message = error.states, str(error)
+    else:
+        states, message = [], f"{component.name} has not been provisioned in namespace {component.namespace}"
+    return {
+        "name": "rollout",
+        "type": "rollout",
+        "target": ", ".join(state.target for state in states),
+        "healthy": not message,
+        "observed": {state.target: state.message for state in states},
+        "expected": "all ready",
+        "message": message,
+        "attempts": 1,
+        "duration_seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def applied_workloads(cluster: Cluster, memory: Memory) -> list[Manifest]:
+    """The objects to wait for among those that were applied, as far as their identity goes."""
+    versions = {(api.rpartition("/")[0], kind): api for api, kind in cluster.resources}
+    found: list[Manifest] = []
+    for key in memory:
+        group, kind, namespace, name = key.rsplit("/", 3)
+        if kind in AWAITED_KINDS and (group, kind) in versions:
+            metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+            found.append({"apiVersion": versions[(group, kind)], "kind": kind, "metadata": metadata})
+    return found
+
+
+def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
+    """What helps to find the cause: warnings of the last events, and the last lines of pods that are not ready.
+
+    Secrets are never read.
+    """
+    found: dict[str, Any] = {"events": [], "logs": {}}
+    try:
+        pods = cluster.list("v1", "Pod", component.namespace, f"mlops.platform/component={component.name}")
+        names = {pod["metadata"]["name"] for pod in pods}
+        for event in cluster.list("v1", "Event", component.namespace):
+            about = event["involvedObject"]
+            if event.get("type") == "Warning" and (about["name"] in names or about["name"].startswith(component.name)):
+                found["events"].append(f"{about['kind']} {about['name']}: {event.get('reason')}: {event.get('message')}")
+        for pod in pods:
+            for container in _unready(pod):
+                lines = _last_lines(cluster, pod, container["name"], previous=container.get("restartCount", 0) > 0)
+                found["logs"][f"{pod['metadata']['name']}/{container['name']}"] = lines
+    except ApiError as error:
+        found["events"].append(str(error))
+    found["events"] = found["events"][-10:]
+    return found
+
+
+def _unready(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    status = pod.get("status") or {}
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return [item for item in statuses if not item.get("ready") and (item.get("state") or {}).get("terminated", {}).get("exitCode") != 0]
+
+
+def _last_lines(cluster: Cluster, pod: Mapping[str, Any], container: str, previous: bool) -> list[str]:
+    path = cluster.resource("v1", "Pod").path(pod["metadata"]["namespace"], pod["metadata"]["name"])
+    query = {"container": container, "tailLines": 15, "previous": str(previous).lower()}
+    try:
+        return str(cluster.request("GET", f"{path}/log", query=query)).splitlines()
+    except ApiError as error:
+        return [str(error)]

@@ -1,0 +1,194 @@
+"""Pure functions on Kubernetes manifests: parse, stamp, order, split in phases, hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+
+Manifest = dict[str, Any]
+
+COMPONENT_LABEL = "mlops.platform/component"
+CONFIG_HASH = "mlops.platform/config-hash"
+BEFORE_ROLLOUT = "mlops.platform/before-rollout"
+
+# What must exist before what refers to it; kinds that are not named come after these.
+KIND_ORDER = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "PriorityClass",
+    "StorageClass",
+    "RuntimeClass",
+    "ResourceQuota",
+    "LimitRange",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "NetworkPolicy",
+    "Secret",
+    "ConfigMap",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Service",
+)
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+# API groups that Kubernetes itself serves: everything else is a custom resource.
+BUILT_IN_GROUPS = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "certificates",
+        "coordination",
+        "discovery",
+        "flowcontrol.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+    )
+) | {"", "apps", "autoscaling", "batch", "policy"}
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse(text: str, source: str) -> list[Manifest]:
+    """The documents of rendered YAML. `source` names the template in errors.
+
+    Raises PlatformError for a document that is not a mapping with apiVersion, kind and metadata.name.
+    """
+    try:
+        documents = list(yaml.load_all(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise PlatformError(f"{source}: not valid YAML after rendering: {error}") from error
+    manifests: list[Manifest] = []
+    for number, document in enumerate(documents, 1):
+        if document is None:
+            continue
+        where = f"{source}, document {number}"
+        if not isinstance(document, dict):
+            raise PlatformError(f"{where}: a manifest must be a mapping, not {type(document).__name__}")
+        metadata = document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        for key, value in (
+            ("apiVersion", document.get("apiVersion")),
+            ("kind", document.get("kind")),
+            ("metadata.name", name),
+        ):
+            if not isinstance(value, str) or not value:
+                raise PlatformError(f"{where}: {key} is {value!r}; a manifest needs a non-empty string there")
+        manifests.append(document)
+    return manifests
+
+
+def group(manifest: Manifest) -> str:
+    """The API group of a manifest, "" for the core group."""
+    version = str(manifest["apiVersion"])
+    return version.rpartition("/")[0]
+
+
+def identity(manifest: Mapping[str, Any]) -> str:
+    """A name for an object that is unique in its cluster: group/Kind/namespace/name."""
+    metadata = manifest["metadata"]
+    api_group = str(manifest["apiVersion"]).rpartition("/")[0]
+    return "/".join((api_group, manifest["kind"], metadata.get("namespace") or "", metadata["name"]))
+
+
+def title(manifest: Mapping[str, Any]) -> str:
+    """How messages name an object: Kind namespace/name."""
+    metadata = manifest["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{manifest['kind']} {namespace + '/' if namespace else ''}{metadata['name']}"
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """A content hash that does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def is_custom(manifest: Manifest) -> bool:
+    """Whether the object is of a kind that a CustomResourceDefinition brings."""
+    return group(manifest) not in BUILT_IN_GROUPS
+
+
+def namespace_manifest(name: str, pod_security: str) -> Manifest:
+    """The Namespace of components, with its Pod Security level (privileged, baseline or restricted)."""
+    levels = {f"pod-security.kubernetes.io/{mode}": pod_security for mode in ("enforce", "warn", "audit")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "mlops-platform"} | levels},
+    }
+
+
+def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[Manifest]:
+    """Copies of `manifests` with the labels that say whose they are, in the order in which they must be applied.
+
+    Pods carry the component's label too; workloads carry a hash of the ConfigMaps of the same
+    component that they use, so that a changed configuration rolls them.
+    """
+    stamped: list[Manifest] = json.loads(json.dumps(list(manifests)))
+    labels = {
+        "app.kubernetes.io/managed-by": "mlops.platform",
+        "app.kubernetes.io/part-of": "mlops-platform",
+        COMPONENT_LABEL: component,
+    }
+    config = {manifest["metadata"]["name"]: digest(manifest) for manifest in stamped if manifest["kind"] == "ConfigMap"}
+    for manifest in stamped:
+        metadata = manifest["metadata"]
+        metadata["labels"] = labels | {"app.kubernetes.io/version": version} | (metadata.get("labels") or {})
+        template = manifest.get("spec", {}).get("template") if manifest["kind"] in WORKLOADS else None
+        if template is not None:
+            pod_metadata = template.setdefault("metadata", {})
+            pod_metadata["labels"] = {COMPONENT_LABEL: component} | (pod_metadata.get("labels") or {})
+            used = sorted(config[name] for name in config_maps(template["spec"]) if name in config)
+            if used:
+                pod_metadata.setdefault("annotations", {})[CONFIG_HASH] = digest({"used": used})
+    order = {kind: place for place, kind in enumerate(KIND_ORDER)}
+    return sorted(stamped, key=lambda manifest: order.get(manifest["kind"], len(order)))
+
+
+def config_maps(pod_spec: Mapping[str, Any]) -> set[str]:
+    """The names of the ConfigMaps that a pod mounts or takes its environment from."""
+    names: set[str] = set()
+    for volume in pod_spec.get("volumes") or []:
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
+        names.update(source["configMap"]["name"] for source in sources if source.get("configMap"))
+    for container in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
+        names.update(item["configMapRef"]["name"] for item in container.get("envFrom") or [] if "configMapRef" in item)
+        for variable in container.get("env") or []:
+            reference = (variable.get("valueFrom") or {}).get("configMapKeyRef")
+            if reference:
+                names.add(reference["name"])
+    return names
+
+
+def before_rollout(manifest: Manifest) -> bool:
+    """Whether the object is a Job that must be complete before the workloads are applied."""
+    annotations = manifest["metadata"].get("annotations") or {}
+    return manifest["kind"] == "Job" and annotations.get(BEFORE_ROLLOUT) == "true"
+
+
+def phases(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
+    """Ordered manifests split where one must be ready before the next can be applied.
+
+    What precedes custom resources must be Established, what precedes a rollout complete; a
+    component with neither has one phase.
+    """
+    built_in = [manifest for manifest in manifests if not is_custom(manifest)]
+    custom = [manifest for manifest in manifests if is_custom(manifest)]
+    if any(before_rollout(manifest) for manifest in built_in):
+        late = [item for item in built_in if item["kind"] in WORKLOADS and not before_rollout(item)]
+        early = [item for item in built_in if item not in late]
+    else:
+        early, late = built_in, []
+    return [phase for phase in (early, late, custom) if phase]

@@ -1,0 +1,162 @@
+"""Whether objects have become what their manifests ask for: pure functions on what the API server returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
+
+# A container that waits for one of these does not start without somebody's help.
+FINAL_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
+)
+CRASHES_UNTIL_FINAL = 3
+"""Restarts after which a crash loop counts as final: the first ones may be a dependency that was late."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far an object is: `failure` is set when waiting longer is of no use."""
+
+    target: str
+    ready: bool
+    message: str
+    failure: str | None = None
+
+
+def state(obj: Mapping[str, Any]) -> State:
+    """The state of any object by the conventions of its kind."""
+    target = title(obj)
+    status = obj.get("status") or {}
+    generation = obj["metadata"].get("generation", 0)
+    observed = status.get("observedGeneration")
+    if observed is not None and observed < generation:
+        return State(target, False, "the change has not been seen by its controller yet")
+    judge = {
+        "Deployment": _deployment,
+        "StatefulSet": _stateful_set,
+        "DaemonSet": _daemon_set,
+        "Job": _job,
+        "CustomResourceDefinition": _condition("Established"),
+        "APIService": _condition("Available"),
+    }.get(obj["kind"])
+    if judge is None:
+        return State(target, True, "exists")
+    ready, message, failure = judge(obj)
+    return State(target, ready, message, failure)
+
+
+def conditions(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The conditions of an object by their type."""
+    return {item["type"]: item for item in (obj.get("status") or {}).get("conditions") or []}
+
+
+Judgement = tuple[bool, str, str | None]
+
+
+def _deployment(obj: Mapping[str, Any]) -> Judgement:
+    status = obj.get("status") or {}
+    wanted = obj["spec"].get("replicas", 1)
+    found = conditions(obj)
+    failure = None
+    if found.get("ReplicaFailure", {}).get("status") == "True":
+        failure = str(found["ReplicaFailure"].get("message"))
+    elif found.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded":
+        failure = str(found["Progressing"].get("message"))
+    updated, available, total = (status.get(f"{kind}eplicas", 0) for kind in ("updatedR", "availableR", "r"))
+    ready = "observedGeneration" in status and updated >= wanted and available >= wanted and total <= updated
+    return ready, f"{available} of {wanted} available, {updated} updated", None if ready else failure
+
+
+def _stateful_set(obj: Mapping[str, Any]) -> Judgement:
+    status = obj.get("status") or {}
+    wanted = obj["spec"].get("replicas", 1)
+    ready_replicas = status.get("readyReplicas", 0)
+    updated = status.get("updatedReplicas", 0)
+    current = status.get("currentRevision") == status.get("updateRevision")
+    ready = "observedGeneration" in status and ready_replicas >= wanted and (current or updated >= wanted)
+    return ready, f"{ready_replicas} of {wanted} ready, {updated} updated", None
+
+
+def _daemon_set(obj: Mapping[str, Any]) -> Judgement:
+    status = obj.get("status") or {}
+    wanted = status.get("desiredNumberScheduled", 0)
+    available = status.get("numberAvailable", 0)
+    updated = status.get("updatedNumberScheduled", 0)
+    ready = "observedGeneration" in status and available >= wanted and updated >= wanted
+    return ready, f"{available} of {wanted} available, {updated} updated", None
+
+
+def _job(obj: Mapping[str, Any]) -> Judgement:
+    found = conditions(obj)
+    failed = found.get("Failed", {})
+    failure = f"{failed.get('reason')}: {failed.get('message')}" if failed.get("status") == "True" else None
+    ready = found.get("Complete", {}).get("status") == "True"
+    return ready, "complete" if ready else "running", failure
+
+
+def _condition(name: str) -> Any:
+    def judge(obj: Mapping[str, Any]) -> Judgement:
+        condition = conditions(obj).get(name, {})
+        ready = condition.get("status") == "True"
+        return ready, name if ready else f"not {name}: {condition.get('message', 'no word yet')}", None
+
+    return judge
+
+
+def pod_problem(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """What keeps a pod from being ready, and whether that is final; None where nothing does."""
+    name = pod["metadata"]["name"]
+    status = pod.get("status") or {}
+    if pod["metadata"].get("deletionTimestamp") or status.get("phase") == "Succeeded":
+        return None
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in statuses:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason == "CrashLoopBackOff":
+            last = (container.get("lastState") or {}).get("terminated") or {}
+            final = container.get("restartCount", 0) >= CRASHES_UNTIL_FINAL
+            cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
+            times = container.get("restartCount", 0)
+            return f"pod {name}: container {container['name']} crashed {times} times ({cause})", final
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            message = waiting.get("message", "")
+            return f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS
+    scheduled = conditions(pod).get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"pod {name} cannot be scheduled: {scheduled.get('message')}", False
+    if conditions(pod).get("Ready", {}).get("status") == "True":
+        return None
+    waits = [item["name"] for item in statuses if not item.get("ready") and not (item.get("state") or {}).get("terminated")]
+    return f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}", False
+
+
+def current_pods(
+    workload: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], replica_sets: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The pods of a workload's newest revision: what older ones suffer from may be why there is a new one."""
+    uid = workload["metadata"]["uid"]
+    if workload["kind"] == "Deployment":
+        revision = _revision(workload)
+        owners = {item["metadata"]["uid"] for item in owned(replica_sets, uid) if _revision(item) == revision}
+        return [pod for owner in owners for pod in owned(pods, owner)]
+    mine = owned(pods, uid)
+    newest = (workload.get("status") or {}).get("updateRevision")
+    if workload["kind"] == "StatefulSet" and newest:
+        return [pod for pod in mine if pod["metadata"]["labels"].get("controller-revision-hash") == newest]
+    return mine
+
+
+def owned(objects: Iterable[Mapping[str, Any]], uid: str) -> list[Mapping[str, Any]]:
+    """The objects whose owner is `uid`."""
+    return [
+        item for item in objects if any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences") or [])
+    ]
+
+
+def _revision(obj: Mapping[str, Any]) -> str | None:
+    revision: str | None = (obj["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision")
+    return revision

@@ -1,0 +1,176 @@
+"""One wait for all objects of a component: woken by watches, ended by readiness, a final failure or the deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+
+import urllib3
+from ansible_collections.mlops.platform.plugins.module_utils import rollout
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
+    COMPONENT_LABEL,
+    WORKLOADS,
+    Manifest,
+    identity,
+)
+
+AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
+Progress = Callable[[str], None]
+
+
+class NotReady(PlatformError):
+    """Objects that did not become ready; `states` says how far each one is."""
+
+    def __init__(self, message: str, states: Sequence[rollout.State]) -> None:
+        super().__init__(message)
+        self.states = states
+
+
+def wait_ready(
+    cluster: Cluster, manifests: Iterable[Manifest], component: str, timeout: float, progress: Progress
+) -> list[rollout.State]:
+    """Wait until the workloads and definitions among `manifests` are ready; returns their states.
+
+    Raises NotReady with the first cause as soon as one can no longer become ready, or after
+    `timeout` seconds. Says every ten seconds what it waits for.
+    """
+    awaited = [item for item in manifests if item["kind"] in AWAITED_KINDS]
+    started = time.monotonic()
+    said = started
+    waker: Waker | None = None
+    try:
+        while True:
+            states = inspect(cluster, awaited, component)
+            late = [item for item in states if not item.ready]
+            if not late:
+                return states
+            elapsed = time.monotonic() - started
+            failed = next((item for item in late if item.failure), None)
+            if failed:
+                raise NotReady(f"{failed.target}: {failed.failure}", states)
+            if elapsed > timeout:
+                raise NotReady(f"{late[0].target} is not ready after {elapsed:.0f} s: {late[0].message}", states)
+            if time.monotonic() - said >= 10:
+                said = time.monotonic()
+                progress(f"waits {elapsed:.0f} s for {late[0].target}: {late[0].message}")
+            if waker is None:
+                waker = Waker(cluster, _paths(cluster, awaited), f"{COMPONENT_LABEL}={component}")
+            waker.wait(min(5.0, timeout - elapsed + 0.1))
+    finally:
+        if waker:
+            waker.close()
+
+
+def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> list[rollout.State]:
+    """The states of the awaited objects now, with what their pods suffer from."""
+    live = {
+        identity(item): item
+        for api_version, kind, namespace in sorted({_place(item) for item in awaited})
+        for item in list_whole(cluster, api_version, kind, namespace, component)
+    }
+    states: list[rollout.State] = []
+    for manifest in awaited:
+        found = live.get(identity(manifest))
+        if found is None:
+            states.append(rollout.State(rollout.title(manifest), False, "does not exist"))
+            continue
+        state = rollout.state(found)
+        if not state.ready and not state.failure and found["kind"] in WORKLOADS:
+            state = _with_pods(cluster, found, state)
+        states.append(state)
+    return states
+
+
+def list_whole(cluster: Cluster, api_version: str, kind: str, namespace: str, component: str) -> list[Object]:
+    """The component's objects of one kind, whole, with the type fields that a list leaves out."""
+    found = cluster.list(api_version, kind, namespace or None, f"{COMPONENT_LABEL}={component}")
+    return [{**item, "apiVersion": api_version, "kind": kind} for item in found]
+
+
+def _with_pods(cluster: Cluster, workload: Object, state: rollout.State) -> rollout.State:
+    """The state of an unready workload as its newest pods explain it."""
+    namespace = workload["metadata"]["namespace"]
+    pods = cluster.list("v1", "Pod", namespace)
+    sets = cluster.list("apps/v1", "ReplicaSet", namespace) if workload["kind"] == "Deployment" else []
+    newest = rollout.current_pods(workload, pods, sets)
+    if workload["kind"] == "StatefulSet":
+        _release_stuck_pods(cluster, workload, pods, newest)
+    problems = [problem for problem in map(rollout.pod_problem, newest) if problem]
+    for message, final in sorted(problems, key=lambda problem: not problem[1]):
+        return rollout.State(state.target, False, f"{state.message}; {message}", message if final else None)
+    if not newest and workload["kind"] != "Deployment":
+        refused = _refusal(cluster, workload)
+        if refused:
+            return rollout.State(state.target, False, refused, refused)
+    return state
+
+
+def _release_stuck_pods(cluster: Cluster, workload: Object, pods: Sequence[Object], newest: Sequence[object]) -> None:
+    """Delete unready pods of an older revision: a StatefulSet waits for them for ever before it replaces them."""
+    if not (workload.get("status") or {}).get("updateRevision"):
+        return
+    for pod in rollout.owned(pods, workload["metadata"]["uid"]):
+        if pod not in newest and rollout.pod_problem(pod):
+            cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+
+
+def _refusal(cluster: Cluster, workload: Object) -> str | None:
+    """Why a controller cannot create the pods of a workload, from its newest events."""
+    uid = workload["metadata"]["uid"]
+    events = [
+        event
+        for event in cluster.list("v1", "Event", workload["metadata"]["namespace"])
+        if event["involvedObject"].get("uid") == uid and event.get("reason") == "FailedCreate"
+    ]
+    return str(events[-1]["message"]) if events else None
+
+
+def _place(manifest: Manifest) -> tuple[str, str, str]:
+    return manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace") or ""
+
+
+def _paths(cluster: Cluster, awaited: Sequence[Manifest]) -> set[str]:
+    """The collections whose events may end the wait: the awaited objects' and their pods'."""
+    places = {_place(item) for item in awaited}
+    places |= {("v1", "Pod", namespace) for _, kind, namespace in places if kind in WORKLOADS}
+    return {cluster.resource(version, kind).path(namespace or None) for version, kind, namespace in places}
+
+
+class Waker:
+    """Watches some collections in the background; `wait` returns when one of them changes."""
+
+    def __init__(self, cluster: Cluster, paths: Iterable[str], selector: str) -> None:
+        self._changed = threading.Event()
+        self._closed = threading.Event()
+        for path in paths:
+            threading.Thread(target=self._watch, args=(cluster, path, selector), daemon=True).start()
+
+    def __enter__(self) -> Waker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def wait(self, seconds: float) -> None:
+        """Return at the next change, or after `seconds`; at most five times a second."""
+        self._closed.wait(0.2)
+        self._changed.wait(max(0.0, seconds - 0.2))
+        self._changed.clear()
+
+    def close(self) -> None:
+        """Stop watching; the threads end with their next event or timeout."""
+        self._closed.set()
+
+    def _watch(self, cluster: Cluster, path: str, selector: str) -> None:
+        while not self._closed.is_set():
+            try:
+                for _ in cluster.watch(path, "", 30, selector):
+                    self._changed.set()
+                    if self._closed.is_set():
+                        return
+            except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError):
+                self._closed.wait(0.5)

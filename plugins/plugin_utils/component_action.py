@@ -1,0 +1,94 @@
+"""What the actions on components share: the typed component, its cluster, and its place in the run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible.template import trust_as_template
+from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
+from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.report import write
+from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
+
+TEMPLATES = "*.y*ml.j2"
+LOOK_SECONDS = 0.1
+
+
+class ComponentAction(PlatformAction):
+    """An action on the component that `spec` describes."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"spec": {"type": "dict", "required": True}}
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        self.component = Component.parse(arguments["spec"])
+        self.task_vars = task_vars
+        about = {"name": self.component.name, "version": self.component.version, "namespace": self.component.namespace}
+        return {"component": about, **self.act(arguments)}
+
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Do the action for `self.component` and return an Ansible result."""
+        raise NotImplementedError
+
+    def cluster(self) -> kubernetes.Cluster:
+        """The cluster of the variable platform_kubeconfig."""
+        path = self._templar.template(self.task_vars.get("platform_kubeconfig"))
+        return kubernetes.connect(str(path) if path else None)
+
+    def say(self, message: str) -> None:
+        """Show progress under the component's name."""
+        self.progress(self.component.name, message)
+
+    def render(self) -> list[dict[str, Any]]:
+        """The component's manifests: the templates of its role, rendered, parsed, stamped and in order."""
+        roles = self.task_vars.get("ansible_parent_role_paths") or []
+        if not roles:
+            raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")
+        folder = Path(roles[0]) / "templates" / self.component.templates
+        shared = Path(__file__).parents[2] / "roles" / "component" / "templates"
+        templates = sorted(path for path in folder.glob(TEMPLATES) if not path.name.startswith("_"))
+        if not templates:
+            raise PlatformError(f"component_spec of {self.component.name}: no template {TEMPLATES} in {folder}")
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(folder), str(shared)], available_variables=self.task_vars
+        )
+        found: list[dict[str, Any]] = []
+        for path in templates:
+            text = trust_as_template(path.read_text(encoding="utf-8"))
+            rendered = templar.template(text, escape_backslashes=False)
+            found += yaml_manifests.parse(str(rendered or ""), path.name)
+        return yaml_manifests.stamp(found, self.component.name, self.component.version)
+
+    def await_requirements(self) -> None:
+        """Return when every component that this one builds on, and that this run provisions, is done.
+
+        Raises PlatformError as soon as one of them has failed.
+        """
+        directory = self.task_vars.get("platform_run_directory")
+        in_run = set(self.task_vars.get("ansible_play_hosts_all") or [])
+        waited = said = time.monotonic()
+        for need in sorted(in_run.intersection(self.component.requires) if directory else ()):
+            marker = marker_path(str(directory), need)
+            while not marker.exists():
+                time.sleep(LOOK_SECONDS)
+                if time.monotonic() - said >= 10:
+                    said = time.monotonic()
+                    self.say(f"waits {said - waited:.0f} s for {need}")
+            if not json.loads(marker.read_text(encoding="utf-8"))["healthy"]:
+                raise PlatformError(f"{self.component.name} requires {need}, which failed: it was not touched")
+
+
+def marker_path(run_directory: str, component: str) -> Path:
+    """The file that tells the other components of a run that `component` is done."""
+    return Path(run_directory) / "components" / f"{component}.json"
+
+
+def mark(task_vars: dict[str, Any], component: str, healthy: bool) -> None:
+    """Tell the other components of this run how `component` ended."""
+    directory = task_vars.get("platform_run_directory")
+    if directory:
+        write(marker_path(str(directory), component), {"healthy": healthy})
