@@ -1,0 +1,72 @@
+"""Action `local_cluster_preflight`: see plugins/modules/local_cluster_preflight.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import host as machine
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import preflight
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.files import write_file
+from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
+from ansible_collections.mlops.platform.plugins.plugin_utils.local_cluster import HOST_ARGUMENT, host_of
+
+RESOLVERS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
+
+
+class ActionModule(PlatformAction):
+    """Refuses a machine on which the cluster could not work."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "host": HOST_ARGUMENT,
+        "packages": {"type": "dict", "required": True},
+        "ports": {"type": "dict", "required": True},
+        "networks": {"type": "dict", "required": True},
+        "unchangeable": {"type": "dict", "required": True},
+        "memory_mib": {"type": "int", "required": True},
+        "disk_mib": {"type": "int", "required": True},
+    }
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        problems = preflight.platform_problems()
+        if not problems:
+            problems = self._problems(arguments, host_of(arguments["host"]))
+        if problems:
+            raise PlatformError("This machine cannot run the cluster:\n" + "\n".join(f"- {item}" for item in problems))
+        return {
+            "changed": False,
+            "missing_packages": preflight.missing_packages(arguments["packages"]),
+            "nameservers": _nameservers(),
+        }
+
+    def _problems(self, arguments: dict[str, Any], host: machine.Host) -> list[str]:
+        memory = preflight.memory_problem(Path("/proc/meminfo").read_text(), arguments["memory_mib"])
+        disk = preflight.disk_problem(host.state_dir, arguments["disk_mib"])
+        problems = [problem for problem in (memory, disk) if problem]
+
+        made = host.state_dir / "cluster.json"
+        settings = {name: str(value) for name, value in arguments["unchangeable"].items()}
+        if made.exists():
+            problems += preflight.kept_problems(json.loads(made.read_text()), settings)
+        elif not self.check_mode and not problems:
+            write_file(made, json.dumps(settings, indent=1))
+
+        ports = {name: int(port) for name, port in arguments["ports"].items()}
+        listening = preflight.listeners([Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")])
+        used = [listening[port] for port in ports.values() if port in listening]
+        owners = preflight.socket_owners(used)
+        problems += preflight.port_problems(ports, listening, owners, machine.processes(host) if used else set())
+
+        if machine.remembered(host) is None:  # else the routes are the cluster's own
+            existing = preflight.routes(Path("/proc/net/route").read_text())
+            problems += preflight.overlap_problems(arguments["networks"], existing)
+        return problems
+
+
+def _nameservers() -> list[str]:
+    for path in map(Path, RESOLVERS):
+        if path.exists() and (servers := preflight.nameservers(path.read_text())):
+            return servers
+    return []

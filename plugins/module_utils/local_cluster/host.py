@@ -1,0 +1,229 @@
+"""What a cluster changes on its machine, outside of its own directories, and how all of it is taken back.
+
+`prepare` is called before the first process starts, `sweep` after the last one ended. A sweep needs nothing but the
+facts that `prepare` wrote down, so that it also cleans up after every process was killed or the power failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, iptables, mounts, sysctls
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.files import write_file
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.supervisor import MARKER
+from ansible_collections.mlops.platform.plugins.module_utils.process import run
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+CNI_RESULTS = Path("/var/lib/cni/results")  # fixed in libcni
+LOG_LINKS = Path("/var/log/containers")  # fixed in the kubelet
+SHIM_SOCKETS = Path("/run/containerd/s")  # fixed in containerd
+
+
+@dataclass(frozen=True)
+class Host:
+    """The marks of one cluster on its machine."""
+
+    state_dir: Path
+    run_dir: Path
+    cgroup: str
+    device: str
+    address: str
+    network: str
+    pod_cidr: str
+
+
+@dataclass
+class Before:
+    """How the machine was before the cluster started."""
+
+    boot_id: str
+    sysctls: dict[str, str]
+    chains: dict[str, list[str]]
+    controllers: list[str] = field(default_factory=list)
+
+
+def boot_id() -> str:
+    """A name of the time since the machine was started."""
+    return BOOT_ID.read_text().strip()
+
+
+def remembered(host: Host) -> Before | None:
+    """What was written down when the cluster started, or None when the machine is untouched."""
+    try:
+        return Before(**json.loads(_memory(host).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def prepare(host: Host) -> bool:
+    """Make the cluster's control group, device and kernel settings; return whether anything was missing."""
+    changed = False
+    before = remembered(host)
+    if before is None:
+        chains = {program: iptables.chain_names(run([f"{program}-save"], what="Reading iptables")) for program in iptables.PROGRAMS}
+        before = Before(boot_id(), sysctls.current(), chains)
+        _remember(host, before)
+        changed = True
+    enabled = cgroups.create(host.cgroup, cgroups.hierarchies())
+    if set(enabled) - set(before.controllers):
+        before.controllers = sorted({*before.controllers, *enabled})
+        _remember(host, before)
+    if _link(host.device) is None:
+        _ip("link", "add", host.device, "type", "bridge")
+        _ip("link", "set", host.device, "alias", host.network)
+        changed = True
+    _ip("address", "replace", f"{host.address}/32", "dev", host.device)
+    _ip("link", "set", host.device, "up")
+    sysctls.write("net.ipv4.ip_forward", "1")
+    return changed
+
+
+def sweep(host: Host, seconds: float) -> list[str]:
+    """End what still runs and take away everything the cluster left on the machine; return what that was.
+
+    Data in the state directory stays. Processes get `seconds` to end by themselves.
+    """
+    before = remembered(host)
+    done = [f"processes ({count})"] if (count := end_processes(lambda: processes(host), seconds)) else []
+    _remove_container_traces(host)
+    points = mounts.under(mounts.parse(mounts.MOUNTINFO.read_text()), [host.state_dir, host.run_dir])
+    for point in points:
+        mounts.unmount(point)
+    done += [f"mounts ({len(points)})"] if points else []
+    if (link := _link(host.device)) and link.get("ifalias") == host.network:
+        _ip("link", "delete", host.device)
+        done.append(f"device {host.device}")
+    if before and before.boot_id == boot_id():
+        done += _remove_rules(host, before)
+        done += [f"kernel settings ({', '.join(names)})"] if (names := sysctls.restore(before.sysctls)) else []
+    if _until(lambda: cgroups.remove(host.cgroup, cgroups.hierarchies(), before.controllers if before else ())):
+        done.append(f"control group {host.cgroup}")
+    if host.run_dir.exists():
+        shutil.rmtree(host.run_dir)
+        _remove_if_empty(host.run_dir.parent)
+        done.append(str(host.run_dir))
+    _memory(host).unlink(missing_ok=True)
+    return done
+
+
+def processes(host: Host) -> set[int]:
+    """The processes of the cluster: those that carry its mark in their environment, and those in its pods."""
+    mark = f"{MARKER}={host.run_dir}".encode()
+    marked = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    marked.add(int(entry.name))
+            except OSError:
+                continue
+    return marked | pod_processes(host)
+
+
+def pod_processes(host: Host) -> set[int]:
+    """The processes in the cluster's pods."""
+    return cgroups.members(host.cgroup, cgroups.hierarchies())
+
+
+def end_processes(find: Callable[[], set[int]], seconds: float) -> int:
+    """Ask the processes that `find` returns to end, kill those that did not after `seconds`; return how many they were."""
+    first = found = find()
+    _signal(found, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while found and time.monotonic() < deadline:
+        time.sleep(0.1)
+        found = find()
+    deadline = time.monotonic() + 20
+    while found:
+        if time.monotonic() > deadline:
+            raise PlatformError(f"the processes {sorted(found)} of the cluster cannot be ended")
+        _signal(found, signal.SIGKILL)
+        time.sleep(0.1)
+        found = find()
+    return len(first)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _remove_rules(host: Host, before: Before) -> list[str]:
+    done = []
+    for program in iptables.PROGRAMS:
+        saved = run([f"{program}-save"], what="Reading iptables")
+        payload = iptables.removal(saved, host.network, host.pod_cidr, before.chains[program])
+        if payload:
+            order = host.state_dir / f"{program}.rules"
+            write_file(order, payload)
+            run([f"{program}-restore", "--noflush", order], what="Removing the cluster's iptables rules")
+            order.unlink()
+            done.append(f"{program} chains ({payload.count('-X ')})")
+    return done
+
+
+def _remove_container_traces(host: Host) -> None:
+    """Remove what containerd, the CNI plugins and the kubelet leave at places that cannot be configured."""
+    for address in host.run_dir.glob("containerd/io.containerd.runtime.v2.task/*/*/address"):
+        shim = Path(address.read_text().removeprefix("unix://"))
+        if shim.parent == SHIM_SOCKETS:
+            shim.unlink(missing_ok=True)
+    _remove_if_empty(SHIM_SOCKETS)
+    _remove_if_empty(SHIM_SOCKETS.parent)
+    for result in CNI_RESULTS.glob(f"{host.network}-*"):
+        result.unlink(missing_ok=True)
+    for directory in (CNI_RESULTS, CNI_RESULTS.parent):
+        _remove_if_empty(directory)
+    if LOG_LINKS.is_dir():
+        for link in LOG_LINKS.iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith(f"{host.state_dir}/"):
+                link.unlink()
+        _remove_if_empty(LOG_LINKS)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError:
+        return
+
+
+def _until(action: Callable[[], bool], seconds: float = 10) -> bool:
+    """Repeat an action while the kernel says that something is still busy."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return action()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _memory(host: Host) -> Path:
+    return host.state_dir / "host.json"
+
+
+def _remember(host: Host, before: Before) -> None:
+    write_file(_memory(host), json.dumps(asdict(before), indent=1))
+
+
+def _link(device: str) -> dict[str, Any] | None:
+    links = json.loads(_ip("-json", "link", "show") or "[]")
+    return next((link for link in links if link["ifname"] == device), None)
+
+
+def _ip(*arguments: str) -> str:
+    return run(["ip", *arguments], what="Setting up the node's network device")

@@ -1,0 +1,114 @@
+"""Which iptables chains and rules a cluster made, and how to take exactly those out again.
+
+kube-proxy and the kubelet own the chains `KUBE-*`. The CNI plugins name their rules after the network in a
+comment (`name: "<network>" id: "<container>"`), use one `CNI-<hash>` chain for each pod and a few shared chains.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+PROGRAMS = ("iptables", "ip6tables")
+SHARED_CHAINS = ("CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ", "CNI-FORWARD", "CNI-ADMIN")
+JUMP = re.compile(r" -[jg] (\S+)")
+ADDRESS = re.compile(r" -[sd] (\S+)")
+
+
+@dataclass
+class Table:
+    """One table of `iptables-save`: its own chains, its built-in chains, and rules as (chain, text after it)."""
+
+    name: str
+    chains: list[str] = field(default_factory=list)
+    base_chains: list[str] = field(default_factory=list)
+    rules: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse(saved: str) -> list[Table]:
+    """The tables in the output of `iptables-save`."""
+    tables: list[Table] = []
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            tables.append(Table(line[1:].strip()))
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            (tables[-1].chains if policy == "-" else tables[-1].base_chains).append(name)
+        elif line.startswith("-A "):
+            _, chain, *rest = line.split(" ", 2)
+            tables[-1].rules.append((chain, "".join(rest)))
+    return tables
+
+
+def chain_names(saved: str) -> list[str]:
+    """Every chain as `table/chain`: what is remembered before a cluster starts, and never removed."""
+    return [f"{table.name}/{chain}" for table in parse(saved) for chain in (*table.base_chains, *table.chains)]
+
+
+def removal(saved: str, network: str, pod_cidr: str, kept: Iterable[str]) -> str:
+    """Input for `iptables-restore --noflush` that removes what the cluster made ("" when there is nothing).
+
+    `network` is the name of the CNI network, `kept` the chains (`table/chain`) that were there before.
+    """
+    payload: list[str] = []
+    for table in parse(saved):
+        payload += _removal(table, network, ipaddress.ip_network(pod_cidr), set(kept))
+    return "".join(f"{line}\n" for line in payload)
+
+
+def _removal(
+    table: Table, network: str, pods: ipaddress.IPv4Network | ipaddress.IPv6Network, kept: set[str]
+) -> list[str]:
+    def new(chain: str) -> bool:
+        return f"{table.name}/{chain}" not in kept
+
+    def named_ours(rule: str) -> bool:
+        return re.search(rf'name: \\?"{re.escape(network)}\\?" id:', rule) is not None
+
+    own = {chain for chain in table.chains if chain.startswith("KUBE-") and new(chain)}
+    own |= {
+        target
+        for _, rule in table.rules
+        if named_ours(rule) and (target := _target(rule)).startswith("CNI-") and target not in SHARED_CHAINS
+    }
+    own &= set(table.chains)
+
+    def ours(chain: str, rule: str) -> bool:
+        return chain in own or _target(rule) in own or named_ours(rule) or (chain == "CNI-FORWARD" and _within(rule, pods))
+
+    shared = {chain for chain in table.chains if chain in SHARED_CHAINS and new(chain)}
+    foreign = [
+        rule for chain, rule in table.rules if chain in shared and not ours(chain, rule) and _names_a_pod(rule)
+    ]
+    if not foreign:
+        own |= shared
+    deletions = [f"-D {chain} {rule}" for chain, rule in table.rules if chain not in own and ours(chain, rule)]
+    if not own and not deletions:
+        return []
+    removed = [chain for chain in table.chains if chain in own]
+    return [
+        f"*{table.name}",
+        *(f":{chain} - [0:0]" for chain in removed),
+        *deletions,
+        *(f"-X {chain}" for chain in removed),
+        "COMMIT",
+    ]
+
+
+def _target(rule: str) -> str:
+    match = JUMP.search(f" {rule}")
+    return match.group(1) if match else ""
+
+
+def _names_a_pod(rule: str) -> bool:
+    return ' id: ' in rule or ADDRESS.search(f" {rule}") is not None
+
+
+def _within(rule: str, pods: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    match = ADDRESS.search(f" {rule}")
+    if not match:
+        return False
+    address = ipaddress.ip_interface(match.group(1)).ip
+    return address.version == pods.version and address in pods

@@ -1,0 +1,162 @@
+"""What a machine must offer before a cluster can be made on it. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LISTENING = "0A"  # state of a socket in /proc/net/tcp
+MIB = 1024 * 1024
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the machine."""
+
+    network: ipaddress.IPv4Network
+    device: str
+
+
+def platform_problems(system: str = sys.platform, user: int | None = None) -> list[str]:
+    """What no setting can change: the operating system and the user."""
+    if system != "linux":
+        return [f"the machine runs {system}: a local cluster needs Linux"]
+    if (os.geteuid() if user is None else user) != 0:
+        return ["you are not root: run the playbook as root (for example with sudo)"]
+    if shutil.which("apt-get", path=SEARCH_PATH) is None:
+        return ["apt-get is not installed: a local cluster needs Debian or Ubuntu"]
+    return []
+
+
+def memory_problem(meminfo: str, needed_mib: int) -> str:
+    """Too little memory, by the text of /proc/meminfo, or an empty string."""
+    values = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in meminfo.splitlines() if ":" in line}
+    if values["MemTotal"] >= needed_mib:
+        return ""
+    return f"the machine has {values['MemTotal']} MiB of memory: the cluster needs {needed_mib} (local_cluster_minimum_memory_mib)"
+
+
+def disk_problem(directory: Path, needed_mib: int) -> str:
+    """Too little free space where `directory` is or will be, or an empty string."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free // MIB
+    if free >= needed_mib:
+        return ""
+    return f"{existing} has {free} MiB free: the cluster needs {needed_mib} (local_cluster_minimum_disk_mib)"
+
+
+def missing_packages(packages: Mapping[str, str]) -> list[str]:
+    """The Debian packages whose program, a name or an absolute path, is not there."""
+    return sorted(package for package, program in packages.items() if not _installed(program))
+
+
+def routes(table: str) -> list[Route]:
+    """The routes in the text of /proc/net/route, without default routes."""
+    found = []
+    for line in table.splitlines()[1:]:
+        device, destination, _, _, _, _, _, mask = line.split()[:8]
+        if int(mask, 16):
+            network = ipaddress.ip_network(f"{_address(destination)}/{_address(mask)}")
+            assert isinstance(network, ipaddress.IPv4Network)
+            found.append(Route(network, device))
+    return found
+
+
+def overlap_problems(wanted: Mapping[str, str], existing: Iterable[Route]) -> list[str]:
+    """Which of the wanted networks (by variable name) is already used on this machine, or by another one of them."""
+    problems = []
+    networks = {name: ipaddress.ip_network(text, strict=False) for name, text in wanted.items()}
+    listed = list(existing)
+    for number, (name, network) in enumerate(networks.items()):
+        problems += [
+            f"{name} {network} overlaps the route to {route.network} by {route.device}: choose another network"
+            for route in listed
+            if network.overlaps(route.network)
+        ]
+        problems += [
+            f"{name} {network} overlaps {other} {networks[other]}"
+            for other in list(networks)[:number]
+            if network.overlaps(networks[other])
+        ]
+    return problems
+
+
+def listeners(tables: Sequence[str]) -> dict[int, str]:
+    """The inode of a listening socket for each TCP port, from the texts of /proc/net/tcp and /proc/net/tcp6."""
+    found: dict[int, str] = {}
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            words = line.split()
+            if words[3] == LISTENING:
+                found[int(words[1].rsplit(":", 1)[1], 16)] = words[9]
+    return found
+
+
+def port_problems(ports: Mapping[str, int], listening: Mapping[int, str], owners: Mapping[str, int], ours: set[int]) -> list[str]:
+    """Which port (by variable name) somebody else listens on, or that two variables share.
+
+    `owners` maps socket inodes to processes, `ours` are the processes of this cluster.
+    """
+    problems = []
+    for number, (name, port) in enumerate(ports.items()):
+        problems += [
+            f"{name} and {other} are both {port}" for other in list(ports)[:number] if ports[other] == port
+        ]
+        if port in listening:
+            owner = owners.get(listening[port])
+            if owner not in ours:
+                problems.append(f"port {port} ({name}) is used by {_process_name(owner)}: stop it or choose another port")
+    return problems
+
+
+def socket_owners(inodes: Iterable[str]) -> dict[str, int]:
+    """Which process holds each of the sockets."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    owners = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and wanted:
+            try:
+                targets = {os.readlink(link.path) for link in os.scandir(entry / "fd")}
+            except OSError:
+                continue
+            owners |= {wanted[target]: int(entry.name) for target in targets & wanted.keys()}
+    return owners
+
+
+def kept_problems(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Which setting differs from the one the cluster was made with, though it cannot change any more."""
+    return [
+        f"{name} is {now[name]}, but the cluster was made with {before[name]}: "
+        "put it back, or remove the cluster with its data (make clean)"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+
+
+def nameservers(resolv_conf: str) -> list[str]:
+    """The name servers that a pod can reach too: not those on the loopback device."""
+    servers = [line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver ")]
+    return [server for server in servers if not ipaddress.ip_address(server.partition("%")[0]).is_loopback]
+
+
+def _installed(program: str) -> bool:
+    return Path(program).exists() if program.startswith("/") else shutil.which(program, path=SEARCH_PATH) is not None
+
+
+def _address(little_endian: str) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(bytes.fromhex(little_endian)[::-1])
+
+
+def _process_name(pid: int | None) -> str:
+    if pid is None:
+        return "another program"
+    try:
+        return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+    except OSError:
+        return f"process {pid}"

@@ -1,0 +1,35 @@
+"""Arguments that the actions of the role `local_cluster` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.host import Host
+
+HOST_ARGUMENT: dict[str, Any] = {
+    "type": "dict",
+    "required": True,
+    "options": {
+        "state_dir": {"type": "path", "required": True},
+        "run_dir": {"type": "path", "required": True},
+        "cgroup": {"type": "str", "required": True},
+        "device": {"type": "str", "required": True},
+        "address": {"type": "str", "required": True},
+        "network": {"type": "str", "required": True},
+        "pod_cidr": {"type": "str", "required": True},
+    },
+}
+
+
+def host_of(argument: dict[str, Any]) -> Host:
+    """The host that the argument `host` describes."""
+    return Host(
+        state_dir=Path(argument["state_dir"]),
+        run_dir=Path(argument["run_dir"]),
+        cgroup=argument["cgroup"],
+        device=argument["device"],
+        address=argument["address"],
+        network=argument["network"],
+        pod_cidr=argument["pod_cidr"],
+    )
