@@ -134,7 +134,8 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
     """Copies of `manifests` with the labels that say whose they are, in the order in which they must be applied.
 
     Pods carry the component's label too; workloads carry a hash of the ConfigMaps of the same
-    component that they use, so that a changed configuration rolls them.
+    component that they use, so that a changed configuration rolls them. A Job cannot be changed:
+    its name gets a hash of what it does, so that a changed one is a new one.
     """
     stamped: list[Manifest] = json.loads(json.dumps(list(manifests)))
     labels = {
@@ -153,6 +154,8 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
             used = sorted(config[name] for name in config_maps(template["spec"]) if name in config)
             if used:
                 pod_metadata.setdefault("annotations", {})[CONFIG_HASH] = digest({"used": used})
+        if manifest["kind"] == "Job":
+            metadata["name"] += f"-{digest(manifest['spec'])[:8]}"
     order = {kind: place for place, kind in enumerate(KIND_ORDER)}
     return sorted(stamped, key=lambda manifest: order.get(manifest["kind"], len(order)))
 

@@ -25,7 +25,8 @@ class ComponentAction(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"spec": {"type": "dict", "required": True}}
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        self.component = Component.parse(arguments["spec"])
+        # Plain data: templated values carry ansible-core's own types of strings and numbers.
+        self.component = Component.parse(json.loads(json.dumps(arguments["spec"])))
         self.task_vars = task_vars
         about = {"name": self.component.name, "version": self.component.version, "namespace": self.component.namespace}
         return {"component": about, **self.act(arguments)}

@@ -8,15 +8,22 @@ from __future__ import annotations
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
-from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import S3DeniedCheck, S3RoundTripCheck
-from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import SqlQueryCheck, SqlTransactionCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import S3AccessCheck, S3DeniedCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
+    SqlExtensionsCheck,
+    SqlRefusedCheck,
+    SqlSettingsCheck,
+    SqlTransactionCheck,
+)
 
 CHECKS: dict[str, type[Check]] = {
     "http": HttpCheck,
-    "s3_round_trip": S3RoundTripCheck,
+    "s3_access": S3AccessCheck,
     "s3_denied": S3DeniedCheck,
     "sql_transaction": SqlTransactionCheck,
-    "sql_query": SqlQueryCheck,
+    "sql_extensions": SqlExtensionsCheck,
+    "sql_settings": SqlSettingsCheck,
+    "sql_refused": SqlRefusedCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
 }

@@ -11,7 +11,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     REQUEST_SECONDS,
     Access,
     Check,
-    CheckFailed,
     Service,
     expect,
 )
@@ -45,52 +44,83 @@ def client(access: Access, service: Service, credentials: str) -> S3Client:
 
 
 @dataclass(frozen=True)
-class S3RoundTripCheck(Check):
-    """Put an object as the consumer, get it back, compare the bytes, delete it, and see that it is gone."""
+class S3AccessCheck(Check):
+    """A consumer with access "read-write" puts an object in each of its buckets, gets it back and deletes it.
 
-    bucket: str
+    One with access "read" lists each of them.
+    """
+
+    buckets: tuple[str, ...]
     credentials: str
+    access: str = "read-write"
 
     @property
     def target(self) -> str:
-        return f"s3://{self.bucket}"
+        return f"s3://{{{','.join(self.buckets)}}}"
 
     def run(self, access: Access) -> tuple[object, object]:
         s3 = client(access, self.service, self.credentials)
-        content = secrets.token_bytes(PROBE_BYTES)
-        key = PROBE_PREFIX + secrets.token_hex(8)
-        version = s3.put_object(Bucket=self.bucket, Key=key, Body=content).get("VersionId")
-        try:
-            stored = s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            expect(stored == content, True, f"the {len(stored)} bytes read back are not the {PROBE_BYTES} bytes written")
-        finally:
-            if version:
-                s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        for bucket in self.buckets:
+            if self.access == "read":
+                s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
             else:
-                s3.delete_object(Bucket=self.bucket, Key=key)
-        left = s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("KeyCount", 0)
-        expect(left, 0, "the object is still there after its deletion")
-        return f"{len(stored)} bytes, deleted", f"{PROBE_BYTES} bytes, deleted"
+                round_trip(s3, bucket)
+        seen = "listed" if self.access == "read" else f"{PROBE_BYTES} bytes read back and deleted"
+        return f"{len(self.buckets)} buckets: {seen}", f"{len(self.buckets)} buckets: {seen}"
+
+
+def round_trip(s3: S3Client, bucket: str) -> None:
+    """Put random bytes, get them back, compare, delete them (their version too), and see that they are gone."""
+    content = secrets.token_bytes(PROBE_BYTES)
+    key = PROBE_PREFIX + secrets.token_hex(8)
+    version = s3.put_object(Bucket=bucket, Key=key, Body=content).get("VersionId")
+    try:
+        stored = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        expect(stored == content, True, f"{bucket}: the {len(stored)} bytes read back are not those written")
+    finally:
+        _delete(s3, bucket, key, version)
+    left = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount", 0)
+    expect(left, 0, f"{bucket}: the object is still there after its deletion")
+
+
+def _delete(s3: S3Client, bucket: str, key: str, version: str | None) -> None:
+    if version:
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+    else:
+        s3.delete_object(Bucket=bucket, Key=key)
 
 
 @dataclass(frozen=True)
 class S3DeniedCheck(Check):
-    """The consumer is refused in a bucket that exists and is not its own."""
+    """A consumer is refused in all `buckets` that are not its `own`."""
 
-    bucket: str
+    buckets: tuple[str, ...]
+    own: tuple[str, ...]
     credentials: str
 
     @property
     def target(self) -> str:
-        return f"s3://{self.bucket}"
+        return f"s3://{{{','.join(self._foreign())}}}"
+
+    def _foreign(self) -> list[str]:
+        return [bucket for bucket in self.buckets if bucket not in self.own]
 
     def run(self, access: Access) -> tuple[object, object]:
         s3 = client(access, self.service, self.credentials)
-        try:
-            s3.put_object(Bucket=self.bucket, Key=PROBE_PREFIX + "denied", Body=b"")
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            expect(code, "AccessDenied", f"writing to {self.bucket} failed with {code} instead of a refusal")
-            return code, "AccessDenied"
-        s3.delete_object(Bucket=self.bucket, Key=PROBE_PREFIX + "denied")
-        raise CheckFailed(f"the consumer may write to {self.bucket}", "written", "AccessDenied")
+        foreign = self._foreign()
+        observed = {bucket: _refusal(s3, bucket) for bucket in foreign}
+        expected = dict.fromkeys(foreign, "AccessDenied")
+        allowed = ", ".join(f"{bucket}: {answer}" for bucket, answer in observed.items() if answer != "AccessDenied")
+        expect(observed, expected, f"not refused: {allowed}")
+        return observed, expected
+
+
+def _refusal(s3: S3Client, bucket: str) -> str:
+    """The error code of writing to a bucket, or "written"."""
+    key = PROBE_PREFIX + "denied-" + secrets.token_hex(4)
+    try:
+        version = s3.put_object(Bucket=bucket, Key=key, Body=b"").get("VersionId")
+    except ClientError as error:
+        return error.response.get("Error", {}).get("Code", "no code")
+    _delete(s3, bucket, key, version)
+    return "written"

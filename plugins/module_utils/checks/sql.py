@@ -69,24 +69,80 @@ class SqlTransactionCheck(Check):
 
 
 @dataclass(frozen=True)
-class SqlQueryCheck(Check):
-    """Queries that must answer what is expected: by query, the first value of the first row."""
+class SqlExtensionsCheck(Check):
+    """The extensions that the database must have are installed, and answer."""
 
     database: str
     credentials: str
-    queries: Mapping[str, str] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
         return f"{self.service}/{self.database}"
 
     def run(self, access: Access) -> tuple[object, object]:
-        observed: dict[str, str] = {}
         with connect(access, self.service, self.credentials, self.database) as session, session.cursor() as cursor:
-            for query in self.queries:
-                cursor.execute(query)
-                row = cursor.fetchone()
-                observed[query] = str(row[0]) if row else "no row"
-        wrong = [query for query, expected in self.queries.items() if observed[query] != str(expected)]
-        expect(wrong, [], "; ".join(f"{query} is {observed[query]!r}" for query in wrong))
-        return list(observed.values()), list(self.queries.values())
+            cursor.execute("SELECT extname FROM pg_extension")
+            present = {row[0] for row in cursor.fetchall()}
+            missing = [name for name in self.extensions if name not in present]
+            expect(missing, [], f"extensions that are missing: {', '.join(missing)}")
+            if "uuid-ossp" in self.extensions:
+                cursor.execute("SELECT length(uuid_generate_v4()::text)")
+                expect(cursor.fetchall(), [(36,)], "uuid_generate_v4() does not give a UUID")
+            if "pg_stat_statements" in self.extensions:
+                cursor.execute("SELECT count(*) > 0 FROM pg_stat_statements")
+                expect(cursor.fetchall(), [(True,)], "pg_stat_statements has counted no statement")
+        return sorted(self.extensions), sorted(self.extensions)
+
+
+@dataclass(frozen=True)
+class SqlSettingsCheck(Check):
+    """The server runs with the settings that were asked for: each stands in its file and none waits for a restart."""
+
+    database: str
+    credentials: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def run(self, access: Access) -> tuple[object, object]:
+        expected = {name: str(value) for name, value in self.settings.items()}
+        with connect(access, self.service, self.credentials, self.database) as session, session.cursor() as cursor:
+            cursor.execute(
+                "SELECT f.name, f.setting, s.pending_restart FROM pg_file_settings f JOIN pg_settings s USING (name) "
+                "WHERE f.name = ANY(%s)",
+                (list(expected),),
+            )
+            observed = {name: f"{value} (waits for a restart)" if late else value for name, value, late in cursor}
+        wrong = {name: observed.get(name) for name, value in expected.items() if observed.get(name) != value}
+        expect(wrong, {}, "; ".join(f"{name} is {value}, not {expected[name]}" for name, value in wrong.items()))
+        return observed, expected
+
+
+@dataclass(frozen=True)
+class SqlRefusedCheck(Check):
+    """A login with a wrong password is refused, and so is one with none."""
+
+    database: str
+    credentials: str
+
+    def run(self, access: Access) -> tuple[object, object]:
+        (username,) = access.secret(self.credentials, "username")
+        host, port = access.address(self.service)
+        observed: dict[str, str] = {}
+        for name, password in (("wrong password", secrets.token_hex(16)), ("no password", "")):
+            try:
+                psycopg2.connect(
+                    host=host,
+                    port=port,
+                    user=username,
+                    password=password,
+                    dbname=self.database,
+                    connect_timeout=REQUEST_SECONDS,
+                ).close()
+                observed[name] = "let in"
+            except psycopg2.OperationalError as error:
+                text = str(error)
+                refused = "password authentication failed" in text or "no password supplied" in text
+                observed[name] = "refused" if refused else text.strip()
+        expected = dict.fromkeys(observed, "refused")
+        expect(observed, expected, f"a login that must be refused was not: {observed}")
+        return observed, expected

@@ -1,0 +1,31 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: component_apply
+short_description: Applies a component's manifests
+description:
+  - Waits for the components it requires, renders the templates of the calling role, compares them with the
+    cluster's metadata and sends only what is not provably unchanged, one server-side apply a phase. Secrets
+    that the component generates are created first.
+options:
+  spec:
+    description: The component as its role describes it, the C(component_spec) of the shared role.
+    type: dict
+    required: true
+author: The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Apply the manifests of MinIO
+  mlops.platform.component_apply:
+    spec: "{{ component_spec }}"
+"""
+
+RETURN = r"""
+objects:
+  description: What was created, changed and removed, and how many objects were left as they are.
+  returned: always
+  type: dict
+  sample: {created: ["Service mlops/minio"], changed: [], removed: [], unchanged: 5}
+"""

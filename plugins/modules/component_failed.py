@@ -1,0 +1,30 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: component_failed
+short_description: Says that a component failed
+description:
+  - Tells the components that wait for this one, and fails with the first cause.
+options:
+  name:
+    description: The component.
+    type: str
+    required: true
+  cause:
+    description: The result of the task that failed.
+    type: dict
+    required: true
+author: The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Tell those who wait
+  mlops.platform.component_failed:
+    name: minio
+    cause: "{{ ansible_failed_result }}"
+"""
+
+RETURN = r"""
+{}
+"""

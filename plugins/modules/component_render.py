@@ -1,0 +1,33 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: component_render
+short_description: Renders a component's manifests into a file
+description:
+  - Renders, parses, stamps and orders the manifests of the calling role without a cluster.
+options:
+  spec:
+    description: The component as its role describes it, the C(component_spec) of the shared role.
+    type: dict
+    required: true
+  dest:
+    description: The file to write.
+    type: path
+    required: true
+author: The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Render the manifests of MinIO
+  mlops.platform.component_render:
+    spec: "{{ component_spec }}"
+    dest: rendered/minio.yml
+"""
+
+RETURN = r"""
+objects:
+  description: The number of manifests.
+  returned: always
+  type: int
+"""

@@ -1,0 +1,47 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: precheck
+short_description: Checks that a cluster can carry the platform
+description:
+  - Asks whether the API answers, runs a supported version and has the StorageClass that volumes need.
+options:
+  kubeconfig:
+    description: The kubeconfig whose current context is used; the client's default one if it is not given.
+    type: path
+  storage_class:
+    description: The StorageClass that must exist; empty means that there must be a default one.
+    type: str
+    default: ""
+  minimum_version:
+    description: The oldest supported minor version of Kubernetes.
+    type: str
+    required: true
+  maximum_version:
+    description: The newest supported minor version of Kubernetes.
+    type: str
+    required: true
+author: The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Check that the cluster can carry the platform
+  mlops.platform.precheck:
+    kubeconfig: ~/.kube/config
+    minimum_version: "1.33"
+    maximum_version: "1.37"
+  run_once: true
+"""
+
+RETURN = r"""
+version:
+  description: The version of the API server.
+  returned: success
+  type: str
+  sample: v1.36.3
+storage_class:
+  description: The StorageClass that volumes get.
+  returned: success
+  type: str
+"""

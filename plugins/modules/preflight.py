@@ -1,0 +1,36 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Checks the inventory and this machine
+description:
+  - Reads the inventory and the roles of its components, checks types, names, requirements and this machine,
+    and touches nothing but the directory of the run that it opens.
+options:
+  reports:
+    description: The directory that holds the reports of runs.
+    type: path
+    required: true
+author: The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Check what would hurt before anything is touched
+  mlops.platform.preflight:
+    reports: "{{ platform_reports_directory }}"
+  run_once: true
+"""
+
+RETURN = r"""
+waves:
+  description: The components in the order in which they can be provisioned.
+  returned: success
+  type: list
+  elements: list
+  sample: [[minio, postgresql], [mlflow]]
+run_directory:
+  description: Where the run's report goes; also set as the fact C(platform_run_directory).
+  returned: success
+  type: str
+"""
