@@ -32,13 +32,13 @@ CONTAINED = (
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 # What a container never uses of Debian: package managers (their list of packages stays, scanners read it),
-# Perl, which only package scripts call, documentation, translations and caches.
-UNUSED = (
-    *("etc/apt", "etc/dpkg", "usr/bin/dpkg*", "usr/sbin/dpkg*", "usr/lib/dpkg", "usr/share/dpkg", "var/lib/apt"),
-    *("var/lib/dpkg/[!s]*", "usr/share/debconf", "usr/bin/perl*", "usr/share/perl*", "usr/lib/*/perl*"),
-    *("usr/share/doc", "usr/share/info", "usr/share/lintian", "usr/share/locale", "usr/share/man"),
-    *("usr/lib/python3*/test", "var/cache/*", "var/log/*.log"),
-)
+# Perl, which only package scripts call, documentation, translations, caches and the building machine's names.
+UNUSED = """
+    etc/apt etc/dpkg etc/hostname etc/resolv.conf
+    usr/bin/dpkg* usr/bin/perl* usr/lib/*/perl* usr/lib/dpkg usr/lib/python3*/test usr/sbin/dpkg*
+    usr/share/debconf usr/share/doc usr/share/dpkg usr/share/info usr/share/lintian usr/share/locale usr/share/man
+    usr/share/perl* var/cache/* var/lib/apt var/lib/dpkg/[!s]* var/log/*.log
+""".split()
 GIB = 1024**3
 GO_SPACE, IMAGE_SPACE = 10 * GIB, 4 * GIB  # measured peaks of a Go family and of an image, with a margin
 REPEAT_SECONDS = 30  # how often a long step says that it is still at work
@@ -228,16 +228,14 @@ class Builder:
         assert image.debian
         run(
             [
-                *(
-                    *CONTAINED,
-                    "mmdebstrap",
-                    "--mode=root",
-                    f"--variant={'extract' if image.debian.bare else 'essential'}",
-                ),
-                *(f'--customize-hook=cd "$1" && rm -rf {" ".join(UNUSED)}',),
-                *(f"--include={','.join(image.debian.packages)}", image.debian.suite, archive),
+                *(*CONTAINED, "mmdebstrap", "--mode=root", "--skip=cleanup/apt,cleanup/mmdebstrap"),
+                f"--variant={'extract' if image.debian.bare else 'essential'}",
+                f"--include={','.join(image.debian.packages)}",
+                f'--customize-hook=cd "$1" && rm -rf {" ".join(UNUSED)}',
+                *(image.debian.suite, archive),
             ],
             what=f"Installing the Debian packages of {image.name}",
+            env={**os.environ, "TMPDIR": str(archive.parent.parent)},
         )
 
     def _install_python(self, image: Image, context: Path) -> None:

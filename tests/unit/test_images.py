@@ -1,0 +1,303 @@
+"""The catalogue of images: names, hashes, order, and what is said about mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.image_build import (
+    GIB,
+    Builder,
+    check_space,
+    exclusive,
+    go_version_needed,
+    go_version_of,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.image_registry import held, manifest_url
+from ansible_collections.mlops.platform.plugins.module_utils.images import Catalogue
+
+ROOT = Path(__file__).parents[2]
+ENTRIES: dict[str, Any] = {
+    "tool": {"version": "1.2", "program": True, "go": {"stamp": {"main.version": "1.2"}}},
+    "base": {"version": "9.1", "debian": {"suite": "bookworm", "packages": ["python3"]}},
+    "app": {"version": "3.0", "base": "base", "python": "3.11"},
+    "helper": {"version": "2", "base": "base", "go": {"module": "tool", "package": "example.org/helper"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of images that fits ENTRIES."""
+    files = {
+        "tool": ["go.mod", "go.sum", "main.go"],
+        "base": ["Containerfile"],
+        "app": ["Containerfile", "requirements.txt"],
+        "helper": ["Containerfile"],
+    }
+    for name, contents in files.items():
+        (tmp_path / name).mkdir()
+        for file in contents:
+            (tmp_path / name / file).write_text(f"{file} of {name}")
+    return tmp_path
+
+
+def load(folder: Path, registry: str = "localhost:5000", mirror: str = "", **changes: Any) -> Catalogue:
+    """ENTRIES with whole entries replaced by `changes`."""
+    return Catalogue.load({**ENTRIES, **changes}, registry=registry, mirror=mirror, folder=folder)
+
+
+def hashes(catalogue: Catalogue) -> dict[str, str]:
+    return {name: catalogue.content_hash(name) for name in catalogue.images}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("app/requirements.txt", {"app"}),
+        ("base/Containerfile", {"base", "app", "helper"}),
+        ("tool/go.sum", {"tool", "helper"}),
+        ("app/a-new-file", {"app"}),
+        ("app/__pycache__/entry.pyc", set()),
+        ("app/.hidden", set()),
+    ],
+)
+def test_a_changed_file_changes_what_is_made_of_it(folder: Path, file: str, expected: set[str]) -> None:
+    before = hashes(load(folder))
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text("changed")
+    assert changed(before, hashes(load(folder))) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"app": {**ENTRIES["app"], "version": "3.1"}}, {"app"}),
+        ({"app": {**ENTRIES["app"], "python": "3.12"}}, {"app"}),
+        ({"base": {**ENTRIES["base"], "version": "9.2"}}, {"base", "app", "helper"}),
+        (
+            {"base": {"version": "9.1", "debian": {"suite": "trixie", "packages": ["python3"]}}},
+            {"base", "app", "helper"},
+        ),
+        ({"base": {**ENTRIES["base"], "source": "upstream", "upstream": "debian:12"}}, {"base", "app", "helper"}),
+        ({"tool": {**ENTRIES["tool"], "go": {"stamp": {"main.version": "1.3"}}}}, {"tool"}),
+        ({"tool": {**ENTRIES["tool"], "go": {"tags": ["small"]}}}, {"tool"}),
+    ],
+)
+def test_a_changed_entry_changes_what_is_made_of_it(folder: Path, changes: dict[str, Any], expected: set[str]) -> None:
+    assert changed(hashes(load(folder)), hashes(load(folder, **changes))) == expected
+
+
+def test_the_hash_does_not_depend_on_where_images_are_kept(folder: Path) -> None:
+    assert hashes(load(folder)) == hashes(load(folder, registry="registry.example.org/team"))
+
+
+def test_references_of_each_source(folder: Path) -> None:
+    catalogue = load(folder, registry="registry.example.org/team")
+    assert catalogue.reference("app") == f"registry.example.org/team/app:3.0-{catalogue.content_hash('app')}"
+    assert re.fullmatch(r"3\.0-[0-9a-f]{12}", catalogue.tag("app"))
+    upstream = {"version": "3.0", "source": "upstream", "upstream": "ghcr.io/example/app:v3.0"}
+    assert load(folder, app=upstream).reference("app") == "ghcr.io/example/app:v3.0"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "expected"),
+    [
+        ("ghcr.io/example/app:v3.0", "mirror.lan/example/app:v3.0"),
+        ("localhost/example/app:v3.0", "mirror.lan/example/app:v3.0"),
+        ("registry:5000/app:v3.0", "mirror.lan/app:v3.0"),
+        ("example/app:v3.0", "mirror.lan/example/app:v3.0"),
+        ("app:v3.0", "mirror.lan/app:v3.0"),
+    ],
+)
+def test_a_mirror_stands_in_for_the_registry_alone(folder: Path, upstream: str, expected: str) -> None:
+    entry = {"version": "3.0", "source": "mirror", "upstream": upstream}
+    assert load(folder, mirror="mirror.lan", app=entry).reference("app") == expected
+
+
+def test_a_mirror_holds_a_built_image_under_its_own_name(folder: Path) -> None:
+    catalogue = load(folder, mirror="mirror.lan", app={**ENTRIES["app"], "source": "mirror"})
+    assert catalogue.reference("app") == f"mirror.lan/{'app'}:{catalogue.tag('app')}"
+
+
+def test_a_program_has_a_path_and_no_reference(folder: Path) -> None:
+    catalogue = load(folder)
+    expected = f"/cache/programs/tool-{catalogue.content_hash('tool')}/tool"
+    assert catalogue.locate("tool", Path("/cache")) == expected
+    with pytest.raises(PlatformError, match="tool is a program for the host, not an image"):
+        catalogue.reference("tool")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("app", {}, r"platform_images\.app: missing required arguments: version"),
+        ("app", "3.0", r"platform_images\.app: must be a dictionary, not '3.0'"),
+        (
+            "app",
+            {"version": "3", "source": "docker"},
+            r"platform_images\.app: value of source must be one of: built, upstream, mirror, got: docker",
+        ),
+        ("app", {"version": "3", "sauce": "built"}, r"platform_images\.app: sauce\. Supported parameters include: "),
+        (
+            "app",
+            {"version": "3", "debian": {"packages": []}},
+            r"platform_images\.app: missing required arguments: suite found in debian",
+        ),
+        ("app", {"version": "3:0"}, r"platform_images\.app: version '3:0' cannot stand in a tag"),
+        ("app", {"version": "3", "source": "upstream"}, r"platform_images\.app: source is 'upstream' but there is no"),
+        ("app", {"version": "3", "source": "mirror"}, r"platform_images\.app: .* platform_images_mirror is empty"),
+        ("app", {"version": "3", "base": "later"}, r"platform_images\.app: base 'later' is not among .*: tool, base$"),
+        ("app", {"version": "3", "base": "tool"}, r"platform_images\.app: base 'tool' is not among"),
+        ("app", {"version": "3", "go": {}}, r"platform_images\.app: go\.module 'app' is no folder with a go\.mod"),
+        ("base", {"version": "3", "python": "3.11"}, r"platform_images\.base: python is given but .*/base has no req"),
+        ("tool", {"version": "3", "program": True}, r"platform_images\.tool: a program needs go:"),
+        ("new", {"version": "3"}, r"platform_images\.new: .*/new has no Containerfile"),
+        ("My_App", {"version": "3"}, r"platform_images\.My_App: a name has only lower-case letters"),
+    ],
+)
+def test_a_bad_entry_is_named_with_what_is_allowed(folder: Path, name: str, entry: Any, message: str) -> None:
+    with pytest.raises(PlatformError) as raised:
+        load(folder, **{name: entry})
+    first_line = str(raised.value).splitlines()[0]
+    assert re.search(message, first_line), first_line
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(folder: Path) -> None:
+    with pytest.raises(PlatformError, match="platform_images has no 'apq'; it has: tool, base, app, helper"):
+        load(folder).plan(["apq"])
+
+
+@pytest.mark.parametrize(
+    ("names", "present", "expected"),
+    [
+        (["app"], [], ["base", "app"]),
+        (["helper", "app", "tool"], [], ["tool", "base", "app", "helper"]),
+        (["app"], ["base"], ["app"]),
+        (["app"], ["app"], []),
+        (["app", "helper"], ["app"], ["base", "helper"]),
+        ([], [], []),
+    ],
+)
+def test_what_is_built_in_which_order(folder: Path, names: list[str], present: list[str], expected: list[str]) -> None:
+    assert [image.name for image in load(folder).plan(names, present)] == expected
+
+
+def test_only_what_is_to_be_built_is_planned(folder: Path) -> None:
+    upstream = {"version": "3.0", "source": "upstream", "upstream": "ghcr.io/example/app:v3.0"}
+    assert load(folder, app=upstream).plan(["app"]) == []
+
+
+def test_versions_of_go() -> None:
+    assert go_version_needed("module example\n\ngo 1.26.4\n\nrequire x v1\n") == (1, 26, 4)
+    assert go_version_of("go version go1.26.8 linux/amd64") == (1, 26, 8)
+    assert go_version_of("go version go1.27 linux/amd64") > go_version_needed("go 1.26.4\n")
+    assert go_version_of("go version devel +abc linux/amd64") == ()
+
+
+def test_too_little_space_is_said_in_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 2.5 * GIB})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(PlatformError, match=r"Building 2 images needs \d+ GiB free in .*, 2.5 GiB are"):
+        check_space(folder, load(folder).plan(["app"]))
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    order: list[str] = []
+    with exclusive(tmp_path / "lock", lambda: None):
+
+        def second() -> None:
+            with exclusive(tmp_path / "lock", lambda: said.append("waiting")):
+                order.append("second")
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not said:
+            pass
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+class Registry(BaseHTTPRequestHandler):
+    """A registry that holds app:1, refuses secret:1 and has nothing else."""
+
+    def do_HEAD(self) -> None:
+        answers = {"/v2/app/manifests/1": 200, "/v2/secret/manifests/1": 401}
+        self.send_response(answers.get(self.path, 404))
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_a_registry_holds(registry: str) -> None:
+    assert held([f"{registry}/app:1", f"{registry}/app:2"]) == {f"{registry}/app:1"}
+    with pytest.raises(PlatformError, match=r"secret:1 answered 401"):
+        held([f"{registry}/secret:1"])
+    with pytest.raises(PlatformError, match=r"127.0.0.1:1/app:1 does not answer"):
+        held(["127.0.0.1:1/app:1"])
+
+
+def test_registries_elsewhere_are_asked_over_https() -> None:
+    assert manifest_url("registry.lan:5000/team/app:1") == "https://registry.lan:5000/v2/team/app/manifests/1"
+    assert manifest_url("localhost:5000/app:1") == "http://localhost:5000/v2/app/manifests/1"
+
+
+def test_nothing_missing_is_nothing_done(folder: Path, tmp_path: Path, registry: str) -> None:
+    app = {"version": "1", "source": "upstream", "upstream": f"{registry}/app:1"}
+    builder = Builder(load(folder, registry=registry, app=app), tmp_path / "cache", print, go_version="1.26.8")
+    assert builder.build(["app"]) == []
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_pins_are_what_the_locks_hold() -> None:
+    """One version in group_vars/all/versions.yml and in images/<name>/."""
+    versions = yaml.safe_load((ROOT / "group_vars/all/versions.yml").read_text())["platform_versions"]
+    modules = (ROOT / "images/kubernetes/go.mod").read_text()
+    for module, version in {
+        "k8s.io/kubernetes": versions["kubernetes"],
+        "go.etcd.io/etcd/server/v3": versions["etcd"],
+        "github.com/coredns/coredns": versions["coredns"],
+        "github.com/rancher/local-path-provisioner": versions["local_path_provisioner"],
+        "sigs.k8s.io/metrics-server": versions["metrics_server"],
+    }.items():
+        assert re.search(rf"^\t{re.escape(module)} v{re.escape(version)}( // indirect)?$", modules, re.MULTILINE), (
+            module
+        )
+    stamp = re.sub(r"\D", "", str(versions["minio"]))
+    assert f"v0.0.0-{stamp}-{versions['minio_commit']}" in (ROOT / "images/minio/go.mod").read_text()
+    assert f"mlflow=={versions['mlflow']} " in (ROOT / "images/mlflow/requirements.txt").read_text()
+    assert (
+        f"/usr/lib/postgresql/{versions['postgresql']}/"
+        in (ROOT / "images/debian-postgresql/Containerfile").read_text()
+    )
+    needed = max(go_version_needed(path.read_text()) for path in (ROOT / "images").glob("*/go.mod"))
+    assert go_version_of(f"go{versions['go']}") >= needed
+
+
+def test_every_folder_is_in_the_catalogue() -> None:
+    entries = yaml.safe_load((ROOT / "group_vars/all/images.yml").read_text())["platform_images_catalogue"]
+    folders = {path.name for path in (ROOT / "images").iterdir() if path.is_dir()}
+    assert set(entries) == folders, json.dumps(sorted(set(entries) ^ folders))
