@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.mlops.platform.plugins.module_utils.health import evidence, validate
+from ansible_collections.mlops.platform.plugins.module_utils.health import access_lines, evidence, validate
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
 
 
@@ -28,6 +28,7 @@ class ActionModule(ComponentAction):
             "failed_checks": [check["name"] for check in failed],
         }
         if not failed:
+            result["access"] = access_lines(cluster, component)
             mark(self.task_vars, component.name, healthy=True)
             return result
         first = failed[0]

@@ -23,7 +23,7 @@ requirements:
 author: The mlops.platform maintainers
 """
 
-VERBS = {"site", "validate"}
+VERBS = {"site", "up", "validate"}
 PREFIX = "mlops.platform."
 
 
@@ -67,6 +67,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._report.changed_tasks += bool(content.get("changed"))
         if action == f"{PREFIX}preflight" and "run_directory" in content:
             self._directory = Path(content["run_directory"])
+        if action == f"{PREFIX}example_model" and "model" in content:
+            self._report.model = {key: content[key] for key in ("model", "version", "run_id", "accuracy")}
         about = content.get("component") or {}
         if about or action.startswith(f"{PREFIX}component_"):
             part = self._report.component(str(about.get("name", host)))
@@ -77,6 +79,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             part.objects = content.get("objects", part.objects)
             part.configured = content.get("configured", part.configured)
             part.checks = content.get("checks", part.checks)
+            part.access = content.get("access", part.access)
             part.evidence = content.get("evidence", part.evidence)
             if action == f"{PREFIX}component_health":
                 part.status = "unhealthy" if failed else "healthy"
@@ -102,5 +105,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             f"{healthy} of {len(checks)} checks healthy, {document['duration_seconds']:.1f} s; "
             f"report: {directory / 'report.json'}"
         )
+        for part in document["components"]:
+            for line in part["access"]:
+                self._display.display(f"  {line}")
+        if self._report.model:
+            self._display.display(f"  model: {self._report.model}")
         for failure in document["failures"]:
             self._display.display(f"  {failure['host']}: {failure['message']}", color="red")

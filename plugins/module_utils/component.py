@@ -19,7 +19,8 @@ class Component:
 
     `templates` is the folder under the role's templates/ that holds the manifests. `requires` maps
     the components it builds on to the variable that names an external endpoint instead ("" where
-    there is none). `timeout_seconds` bounds one wait or one validation.
+    there is none). `access` says how people reach it.
+    `timeout_seconds` bounds one wait or one validation.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Component:
     secrets: tuple[SecretSpec, ...] = ()
     configure: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()
+    access: tuple[Mapping[str, Any], ...] = ()
     timeout_seconds: float = 300.0
 
     @classmethod

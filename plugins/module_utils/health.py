@@ -140,6 +140,33 @@ def applied_workloads(cluster: Cluster, memory: Memory) -> list[Manifest]:
     return found
 
 
+def access_lines(cluster: Cluster, component: Component) -> list[str]:
+    """How people reach the component and where its credentials are, one line each; never a credential."""
+    lines: list[str] = []
+    for raw in component.access:
+        service = Service.parse(raw.get("service"), f"component_spec of {component.name}: access")
+        namespace = service.namespace or component.namespace
+        found = cluster.get("v1", "Service", service.name, namespace)
+        ports = (found or {}).get("spec", {}).get("ports", [])
+        node_port = next((item.get("nodePort") for item in ports if item["port"] == service.port), None)
+        if node_port:
+            url = f"{raw.get('scheme', 'http')}://{node_address(cluster)}:{node_port}"
+        else:
+            url = f"kubectl -n {namespace} port-forward service/{service.name} {service.port}"
+        secret = raw.get("secret")
+        lines.append(f"{raw['name']}: {url}" + (f"  (login: Secret {namespace}/{secret})" if secret else ""))
+    return lines
+
+
+def node_address(cluster: Cluster) -> str:
+    """The internal address of a node, at which its node ports answer."""
+    for node in cluster.list("v1", "Node"):
+        for address in node["status"]["addresses"]:
+            if address["type"] == "InternalIP":
+                return str(address["address"])
+    raise PlatformError("the cluster has no node with an internal address")
+
+
 def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
     """What helps to find the cause: warnings of the last events, and the last lines of pods that are not ready.
 

@@ -31,6 +31,7 @@ class ComponentReport:
     configured: list[str] = field(default_factory=list)
     checks: list[Mapping[str, Any]] = field(default_factory=list)
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    access: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The component's part of the document."""
@@ -47,6 +48,7 @@ class RunReport:
     failures: list[dict[str, str]] = field(default_factory=list)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     changed_tasks: int = 0
+    model: dict[str, Any] = field(default_factory=dict)
 
     def component(self, name: str) -> ComponentReport:
         """The report of a component, begun when it is first heard of."""
@@ -70,6 +72,7 @@ class RunReport:
             "started_at": datetime.fromtimestamp(self.started, timezone.utc).isoformat(timespec="seconds"),
             "duration_seconds": round(finished - self.started, 3),
             "components": [item.as_dict() for _, item in sorted(self.components.items())],
+            "model": self.model,
             "failures": self.failures,
             "slowest_tasks": slowest[:10],
         }
