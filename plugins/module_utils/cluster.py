@@ -136,8 +136,8 @@ class Cluster:
 
     def _list(self, path: str, selector: str, accept: str) -> list[Object]:
         query = {"labelSelector": selector} if selector else None
-        items: list[Object] = self.request("GET", path, query=query, accept=accept)["items"]
-        return items
+        items: list[Object] | None = self.request("GET", path, query=query, accept=accept)["items"]
+        return items or []  # the API server writes an empty list of metadata as null
 
     def apply(self, manifest: Object) -> Object:
         """Server-side apply of one object as our field manager; returns what the server made of it."""
