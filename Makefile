@@ -1,0 +1,47 @@
+# `make up` and `make test` need nothing but Python; everything else they bring along. `make help` lists the verbs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+INVENTORY ?= local
+OPTIONS ?=
+export MLOPS_PLATFORM_CACHE ?= $(HOME)/.cache/mlops-platform
+export UV_CACHE_DIR ?= $(MLOPS_PLATFORM_CACHE)/uv-cache
+export UV_PYTHON_DOWNLOADS := never
+
+# One environment for each content of the lock, outside the checkout: a second checkout finds it ready.
+lock = $(shell cat pyproject.toml uv.lock | sha256sum | cut -c1-12)
+UV := $(MLOPS_PLATFORM_CACHE)/uv/bin/uv
+ENV := $(MLOPS_PLATFORM_CACHE)/environments/$(lock)
+DEV := $(ENV)-dev
+PLATFORM = $(ENV)/bin/python tools/platform.py
+CHECK = PATH=$(DEV)/bin:$$PATH $(DEV)/bin/python tools/check.py
+
+up: $(ENV)/.ready ## make the platform: cluster, images, components, a first model
+	@$(PLATFORM) up --inventory $(INVENTORY) -- $(OPTIONS)
+site: $(ENV)/.ready ## provision and validate the components of INVENTORY
+	@$(PLATFORM) site --inventory $(INVENTORY) -- $(OPTIONS)
+validate: $(ENV)/.ready ## run all checks: 0 healthy, 1 unhealthy, 2 could not check
+	@$(PLATFORM) validate --inventory $(INVENTORY) -- $(OPTIONS)
+down: $(ENV)/.ready ## stop the embedded cluster and remove what it made, but no data
+	@$(PLATFORM) down --inventory $(INVENTORY) -- $(OPTIONS)
+clean: $(ENV)/.ready ## the same, and remove its data too (asks first, or CONFIRM=yes)
+	@$(PLATFORM) clean --inventory $(INVENTORY) -- $(OPTIONS)
+shell: $(ENV)/.ready ## a shell with kubectl, KUBECONFIG, MLFLOW_* and AWS_* set
+	@$(PLATFORM) shell --inventory $(INVENTORY)
+test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes its own cluster
+	@$(CHECK) all
+lint unit golden molecule: $(DEV)/.ready ## one part of the tests
+	@$(CHECK) $@
+help: ## this list
+	@sed -nE 's/^([a-z ]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 30
+
+$(UV):
+	@echo "installing uv" && (python3 -m venv $(MLOPS_PLATFORM_CACHE)/uv >/dev/null 2>&1 \
+	  || (apt-get update -q && apt-get install -qy python3-venv && python3 -m venv $(MLOPS_PLATFORM_CACHE)/uv))
+	@$(MLOPS_PLATFORM_CACHE)/uv/bin/pip install -q --require-hashes -r tools/uv.txt
+$(ENV)/.ready: $(UV)
+	@echo "installing the locked Python packages" && UV_PROJECT_ENVIRONMENT=$(ENV) $(UV) sync -q --frozen --no-dev && touch $@
+$(DEV)/.ready: $(UV)
+	@echo "installing the locked Python packages" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
+
+.PHONY: up site validate down clean shell test lint unit golden molecule help

@@ -1,0 +1,150 @@
+"""The verbs of the Makefile: run a playbook, mind its exit status, open a shell on the platform.
+
+Uses only what the project's environment has; run it with that environment's Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.prefix) / "bin"
+CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / "mlops-platform")
+REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
+EXIT_STATUS = {"healthy": 0, "unhealthy": 1, "failed": 2}
+COULD_NOT_CHECK = 2
+
+# What a shell needs to know of an inventory, as Ansible sees it.
+FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace | default(platform_namespace),
+    'port': mlflow_port | default(5000), 'minio': minio_namespace | default(platform_namespace),
+    'kubectl': lookup('mlops.platform.image', 'kubernetes') if groups.local_cluster | default([]) else ''} | to_json }}"""
+
+
+def environment() -> dict[str, str]:
+    """The environment of every command: the project's programs first, its configuration, its reports."""
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "MLOPS_PLATFORM_REPORTS": str(REPORTS),
+        "MLOPS_PLATFORM_CACHE": str(CACHE),
+    }
+
+
+def one_at_a_time() -> None:
+    """Wait until no other run of the platform's playbooks is under way on this machine; hold the lock until the end."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    lock = os.open(CACHE / "run.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is under way on this machine: waiting for its end", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def playbook(name: str, inventory: str, options: list[str]) -> int:
+    """Run a playbook of the project; returns the status of ansible-playbook."""
+    path = inventory if "/" in inventory else str(ROOT / "inventories" / inventory)
+    command = [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / f"{name}.yml"), "-i", path, *options]
+    return subprocess.run(command, env=environment(), cwd=ROOT, check=False).returncode
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb's playbook; `validate` ends with 0 healthy, 1 unhealthy, 2 could not check."""
+    one_at_a_time()
+    started = time.time()
+    status = playbook(arguments.verb.replace("_", "-"), arguments.inventory, arguments.options)
+    return checked_status(started) if arguments.verb == "validate" else status
+
+
+def checked_status(started: float) -> int:
+    """What the newest report says, if it is of a run that began at `started` or later."""
+    report = REPORTS / "latest" / "report.json"
+    try:
+        if report.stat().st_mtime >= started:
+            return EXIT_STATUS[json.loads(report.read_text(encoding="utf-8"))["status"]]
+    except (OSError, ValueError, KeyError):
+        pass
+    return COULD_NOT_CHECK
+
+
+def shell(arguments: argparse.Namespace) -> int:
+    """Open a shell with KUBECONFIG, MLFLOW_* and AWS_* set; services are forwarded as long as it is open."""
+    sys.path.insert(0, str(ROOT / ".collections"))
+    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+    _AnsibleCollectionFinder(paths=[str(ROOT / ".collections")])._install()
+    from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
+    from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
+    from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+    from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+
+    facts = inventory_facts(arguments.inventory)
+    try:
+        cluster = connect(facts["kubeconfig"])
+        with Forwards(cluster) as forwards:
+            access = Access(cluster, forwards, facts["namespace"])
+            username, password = access.secret("mlflow-service", "username", "password")
+            access_key, secret_key = access.secret("minio-mlflow", "access-key", "secret-key")
+            variables = {
+                "KUBECONFIG": str(Path(facts["kubeconfig"]).expanduser()),
+                "MLFLOW_TRACKING_URI": access.url(Service("mlflow", int(facts["port"]))),
+                "MLFLOW_TRACKING_USERNAME": username,
+                "MLFLOW_TRACKING_PASSWORD": password,
+                "AWS_ENDPOINT_URL": access.url(Service("minio", 9000, facts["minio"])),
+                "AWS_ACCESS_KEY_ID": access_key,
+                "AWS_SECRET_ACCESS_KEY": secret_key,
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+            print(f"set here: {', '.join(variables)}; leave with exit", file=sys.stderr)
+            path = os.pathsep.join(filter(None, [kubectl_directory(facts["kubectl"]), environment()["PATH"]]))
+            command = arguments.options or [os.environ.get("SHELL", "/bin/sh")]
+            return subprocess.run(command, env={**environment(), **variables, "PATH": path}, check=False).returncode
+    except PlatformError as error:
+        print(f"shell: {error}", file=sys.stderr)
+        return COULD_NOT_CHECK
+
+
+def inventory_facts(inventory: str) -> dict[str, str]:
+    """Variables of the inventory's components, templated by Ansible."""
+    command = [str(BIN / "ansible"), "components", "--playbook-dir", str(ROOT / "playbooks"), "-m", "debug"]
+    command += ["-i", inventory if "/" in inventory else str(ROOT / "inventories" / inventory), "-a", f"msg={FACTS!r}"]
+    variables = {**environment(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    answer = subprocess.run(command, env=variables, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    hosts = json.loads(answer[answer.index("{") :])["plays"][0]["tasks"][0]["hosts"]
+    facts: dict[str, str] = json.loads(next(iter(hosts.values()))["msg"])
+    return facts
+
+
+def kubectl_directory(program: str) -> str:
+    """A folder in which `kubectl` is the embedded cluster's program; empty where there is none."""
+    if not program:
+        return ""
+    folder = CACHE / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / "kubectl"
+    if not link.is_symlink() or os.readlink(link) != program:
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+    return str(folder)
+
+
+def main() -> int:
+    """Parse the command line and run the verb."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=["up", "site", "down", "clean", "validate", "shell"])
+    parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
+    parser.add_argument("options", nargs="*", help="options of ansible-playbook, or the shell's command, after --")
+    arguments = parser.parse_args()
+    return shell(arguments) if arguments.verb == "shell" else run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
