@@ -171,7 +171,15 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
             run([f"{program}-restore", "--noflush", order], what="Removing the cluster's iptables rules")
             order.unlink()
             done.append(f"{program} chains ({payload.count('-X ')})")
+        for table in iptables.abandoned(run([f"{program}-save"], what="Reading iptables"), before.chains[program]):
+            _delete_table(iptables.FAMILIES[program], table)
     return done
+
+
+def _delete_table(family: str, table: str) -> None:
+    """Delete an empty table that the cluster's rules brought into being (with the older iptables it stays, empty)."""
+    if f"table {family} {table}" in run(["nft", "list", "tables"], what="Reading nftables").splitlines():
+        run(["nft", "delete", "table", family, table], what="Removing the cluster's iptables tables")
 
 
 def _remove_container_traces(host: Host) -> None:
@@ -182,8 +190,9 @@ def _remove_container_traces(host: Host) -> None:
             shim.unlink(missing_ok=True)
     _remove_if_empty(SHIM_SOCKETS)
     _remove_if_empty(SHIM_SOCKETS.parent)
-    for result in CNI_RESULTS.glob(f"{host.network}-*"):
-        result.unlink(missing_ok=True)
+    for sandbox in host.state_dir.glob("containerd/io.containerd.grpc.v1.cri/sandboxes/*"):
+        for result in CNI_RESULTS.glob(f"*-{sandbox.name}-*"):
+            result.unlink(missing_ok=True)
     for directory in (CNI_RESULTS, CNI_RESULTS.parent):
         _remove_if_empty(directory)
     if LOG_LINKS.is_dir():

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-PROGRAMS = ("iptables", "ip6tables")
+FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}  # each program and the family that nftables calls its tables by
+PROGRAMS = tuple(FAMILIES)
 SHARED_CHAINS = ("CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ", "CNI-FORWARD", "CNI-ADMIN")
 JUMP = re.compile(r" -[jg] (\S+)")
 ADDRESS = re.compile(r" -[sd] (\S+)")
@@ -19,11 +20,11 @@ ADDRESS = re.compile(r" -[sd] (\S+)")
 
 @dataclass
 class Table:
-    """One table of `iptables-save`: its own chains, its built-in chains, and rules as (chain, text after it)."""
+    """One table of `iptables-save`: its own chains, the built-in ones with their policies, rules as (chain, rest)."""
 
     name: str
     chains: list[str] = field(default_factory=list)
-    base_chains: list[str] = field(default_factory=list)
+    base_chains: dict[str, str] = field(default_factory=dict)
     rules: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -35,7 +36,10 @@ def parse(saved: str) -> list[Table]:
             tables.append(Table(line[1:].strip()))
         elif line.startswith(":"):
             name, policy = line[1:].split()[:2]
-            (tables[-1].chains if policy == "-" else tables[-1].base_chains).append(name)
+            if policy == "-":
+                tables[-1].chains.append(name)
+            else:
+                tables[-1].base_chains[name] = policy
         elif line.startswith("-A "):
             _, chain, *rest = line.split(" ", 2)
             tables[-1].rules.append((chain, "".join(rest)))
@@ -56,6 +60,19 @@ def removal(saved: str, network: str, pod_cidr: str, kept: Iterable[str]) -> str
     for table in parse(saved):
         payload += _removal(table, network, ipaddress.ip_network(pod_cidr), set(kept))
     return "".join(f"{line}\n" for line in payload)
+
+
+def abandoned(saved: str, kept: Iterable[str]) -> list[str]:
+    """The tables that were not there before (`kept`: their chains) and in which nothing is left."""
+    before = {chain.split("/")[0] for chain in kept}
+    return [
+        table.name
+        for table in parse(saved)
+        if table.name not in before
+        and not table.chains
+        and not table.rules
+        and set(table.base_chains.values()) <= {"ACCEPT"}
+    ]
 
 
 def _removal(

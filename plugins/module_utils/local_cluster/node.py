@@ -113,7 +113,8 @@ def node_problem(node: Mapping[str, Any] | None, lease: Mapping[str, Any] | None
     """Why a node is not ready, or an empty string. What it said before its kubelet was started does not count."""
     if node is None:
         return "it has not registered yet"
-    if lease is None or _epoch(lease["spec"]["renewTime"]) < int(kubelet):
+    reported = _epoch(lease["spec"]["renewTime"] if lease else node["metadata"]["creationTimestamp"])
+    if reported < int(kubelet):
         return "its kubelet has not reported since it was started"
     for condition in node.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":

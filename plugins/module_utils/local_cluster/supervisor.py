@@ -121,7 +121,8 @@ class Supervisor:
         Nothing is started here.
         """
         [[added, changed, removed]] = self._call("reloadConfig")
-        for name in [*removed, *changed]:
+        going = {*removed, *changed}
+        for name in [name for name in self.stop_order() if name in going]:
             self.stop(name)
             self._call("removeProcessGroup", name)
         for name in [*changed, *added]:
