@@ -52,4 +52,5 @@ class FilterModule:
     """What Ansible asks for the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
+        """The filters by name."""
         return {"nth_address": nth_address}

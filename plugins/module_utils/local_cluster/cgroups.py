@@ -40,12 +40,7 @@ def create(name: str, tops: Iterable[Path], unified: Path = UNIFIED) -> list[str
 
 def members(name: str, tops: Iterable[Path]) -> set[int]:
     """The processes in the group `name` and below it."""
-    return {
-        int(pid)
-        for top in tops
-        for procs in _files(top / name, "cgroup.procs")
-        for pid in _read(procs).split()
-    }
+    return {int(pid) for top in tops for procs in _files(top / name, "cgroup.procs") for pid in _read(procs).split()}
 
 
 def remove(name: str, tops: Iterable[Path], enabled: Iterable[str] = (), unified: Path = UNIFIED) -> bool:

@@ -69,7 +69,7 @@ def prepare(host: Host) -> bool:
     changed = False
     before = remembered(host)
     if before is None:
-        chains = {program: iptables.chain_names(run([f"{program}-save"], what="Reading iptables")) for program in iptables.PROGRAMS}
+        chains = {program: iptables.chain_names(_saved(program)) for program in iptables.FAMILIES}
         before = Before(boot_id(), sysctls.current(), chains)
         _remember(host, before)
         changed = True
@@ -135,7 +135,7 @@ def pod_processes(host: Host) -> set[int]:
 
 
 def end_processes(find: Callable[[], set[int]], seconds: float) -> int:
-    """Ask the processes that `find` returns to end, kill those that did not after `seconds`; return how many they were."""
+    """End the processes that `find` returns, by force those that live after `seconds`; return how many they were."""
     first = found = find()
     _signal(found, signal.SIGTERM)
     deadline = time.monotonic() + seconds
@@ -162,18 +162,21 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 def _remove_rules(host: Host, before: Before) -> list[str]:
     done = []
-    for program in iptables.PROGRAMS:
-        saved = run([f"{program}-save"], what="Reading iptables")
-        payload = iptables.removal(saved, host.network, host.pod_cidr, before.chains[program])
+    for program in iptables.FAMILIES:
+        payload = iptables.removal(_saved(program), host.network, host.pod_cidr, before.chains[program])
         if payload:
             order = host.state_dir / f"{program}.rules"
             write_file(order, payload)
             run([f"{program}-restore", "--noflush", order], what="Removing the cluster's iptables rules")
             order.unlink()
             done.append(f"{program} chains ({payload.count('-X ')})")
-        for table in iptables.abandoned(run([f"{program}-save"], what="Reading iptables"), before.chains[program]):
+        for table in iptables.abandoned(_saved(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
     return done
+
+
+def _saved(program: str) -> str:
+    return run([f"{program}-save"], what="Reading iptables")
 
 
 def _delete_table(family: str, table: str) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}  # each program and the family that nftables calls its tables by
-PROGRAMS = tuple(FAMILIES)
 SHARED_CHAINS = ("CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ", "CNI-FORWARD", "CNI-ADMIN")
 JUMP = re.compile(r" -[jg] (\S+)")
 ADDRESS = re.compile(r" -[sd] (\S+)")
@@ -93,12 +92,11 @@ def _removal(
     own &= set(table.chains)
 
     def ours(chain: str, rule: str) -> bool:
-        return chain in own or _target(rule) in own or named_ours(rule) or (chain == "CNI-FORWARD" and _within(rule, pods))
+        by_name = chain in own or _target(rule) in own or named_ours(rule)
+        return by_name or (chain == "CNI-FORWARD" and _within(rule, pods))
 
     shared = {chain for chain in table.chains if chain in SHARED_CHAINS and new(chain)}
-    foreign = [
-        rule for chain, rule in table.rules if chain in shared and not ours(chain, rule) and _names_a_pod(rule)
-    ]
+    foreign = [rule for chain, rule in table.rules if chain in shared and not ours(chain, rule) and _names_a_pod(rule)]
     if not foreign:
         own |= shared
     deletions = [f"-D {chain} {rule}" for chain, rule in table.rules if chain not in own and ours(chain, rule)]
@@ -120,7 +118,7 @@ def _target(rule: str) -> str:
 
 
 def _names_a_pod(rule: str) -> bool:
-    return ' id: ' in rule or ADDRESS.search(f" {rule}") is not None
+    return " id: " in rule or ADDRESS.search(f" {rule}") is not None
 
 
 def _within(rule: str, pods: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

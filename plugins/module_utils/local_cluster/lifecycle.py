@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +39,7 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
+        """Whether anything was done."""
         return bool(self.swept or self.started or self.prepared)
 
 
@@ -130,7 +130,7 @@ class Lifecycle:
         make_directory(self._log_dir, mode=0o700)
         config = self._host.run_dir / "supervisord.conf"
         write_file(config, supervision.daemon_config(self._host.run_dir, self._log_dir))
-        environment = {"PATH": PATH, "HOME": os.path.expanduser("~"), supervision.MARKER: str(self._host.run_dir)}
+        environment = {"PATH": PATH, "HOME": str(Path.home()), supervision.MARKER: str(self._host.run_dir)}
         run([executable, "-c", config], what="Starting supervisord", env=environment)
         deadline = time.monotonic() + 20
         while not self._supervisor.alive():

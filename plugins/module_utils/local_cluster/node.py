@@ -51,7 +51,8 @@ class Api:
         try:
             probes.request(self.server + path, self.identity, method="POST", body=document)
         except urllib.error.HTTPError as error:
-            raise PlatformError(f"the API server refuses {document['metadata']['name']}: {error.read().decode()}") from error
+            name = document["metadata"]["name"]
+            raise PlatformError(f"the API server refuses {name}: {error.read().decode()}") from error
 
 
 def missing_grants(api: Api, grants: Mapping[str, Grant]) -> dict[str, Grant]:

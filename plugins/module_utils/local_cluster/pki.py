@@ -36,14 +36,17 @@ class Pair:
 
     @property
     def certificate_pem(self) -> bytes:
+        """The certificate alone."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def key_pem(self) -> bytes:
+        """The key alone."""
         return key_pem(self.key)
 
     @property
     def pem(self) -> bytes:
+        """The key and the certificate."""
         return self.key_pem + self.certificate_pem
 
 
@@ -103,9 +106,7 @@ def issue(identity: Identity, authority: Pair, now: datetime, valid: timedelta) 
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(_purposes(identity)), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
     if identity.server_names:
         names = x509.SubjectAlternativeName([_general_name(name) for name in identity.server_names])
@@ -113,9 +114,7 @@ def issue(identity: Identity, authority: Pair, now: datetime, valid: timedelta) 
     return Pair(key, builder.sign(authority.key, hashes.SHA256()))
 
 
-def why_replace(
-    pair: Pair | None, identity: Identity, authority: Pair, now: datetime, renew: timedelta
-) -> str | None:
+def why_replace(pair: Pair | None, identity: Identity, authority: Pair, now: datetime, renew: timedelta) -> str | None:
     """Why the pair of an identity cannot stay, or None when it can."""
     if pair is None:
         return "missing"

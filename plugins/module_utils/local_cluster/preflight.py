@@ -39,7 +39,10 @@ def memory_problem(meminfo: str, needed_mib: int) -> str:
     values = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in meminfo.splitlines() if ":" in line}
     if values["MemTotal"] >= needed_mib:
         return ""
-    return f"the machine has {values['MemTotal']} MiB of memory: the cluster needs {needed_mib} (local_cluster_minimum_memory_mib)"
+    return (
+        f"the machine has {values['MemTotal']} MiB of memory: "
+        f"the cluster needs {needed_mib} (local_cluster_minimum_memory_mib)"
+    )
 
 
 def disk_problem(directory: Path, needed_mib: int) -> str:
@@ -98,31 +101,32 @@ def listeners(tables: Sequence[str]) -> dict[int, str]:
     return found
 
 
-def port_problems(ports: Mapping[str, int], listening: Mapping[int, str], owners: Mapping[str, int], ours: set[int]) -> list[str]:
+def port_problems(
+    ports: Mapping[str, int], listening: Mapping[int, str], owners: Mapping[str, int], ours: set[int]
+) -> list[str]:
     """Which port (by variable name) somebody else listens on, or that two variables share.
 
     `owners` maps socket inodes to processes, `ours` are the processes of this cluster.
     """
     problems = []
     for number, (name, port) in enumerate(ports.items()):
-        problems += [
-            f"{name} and {other} are both {port}" for other in list(ports)[:number] if ports[other] == port
-        ]
+        problems += [f"{name} and {other} are both {port}" for other in list(ports)[:number] if ports[other] == port]
         if port in listening:
             owner = owners.get(listening[port])
             if owner not in ours:
-                problems.append(f"port {port} ({name}) is used by {_process_name(owner)}: stop it or choose another port")
+                user = _process_name(owner)
+                problems.append(f"port {port} ({name}) is used by {user}: stop it or choose another port")
     return problems
 
 
 def socket_owners(inodes: Iterable[str]) -> dict[str, int]:
     """Which process holds each of the sockets."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    owners = {}
+    owners: dict[str, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and wanted:
             try:
-                targets = {os.readlink(link.path) for link in os.scandir(entry / "fd")}
+                targets = {str(link.readlink()) for link in (entry / "fd").iterdir()}
             except OSError:
                 continue
             owners |= {wanted[target]: int(entry.name) for target in targets & wanted.keys()}

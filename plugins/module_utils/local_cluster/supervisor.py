@@ -183,7 +183,7 @@ class _SocketTransport(xmlrpc.client.Transport):
 
 
 def _escaped(value: str) -> str:
-    """supervisord expands % in its configuration."""
+    """Supervisord expands % in its configuration."""
     return value.replace("%", "%%")
 
 

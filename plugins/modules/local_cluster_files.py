@@ -1,0 +1,38 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the local_cluster_files action, which runs in the controller."""
+
+DOCUMENTATION = r"""
+---
+module: local_cluster_files
+short_description: Write a tree of small files
+description:
+  - Writes the configuration of a local cluster in one task. Files have mode 0600 and replace older ones at once.
+options:
+  directory:
+    description: The directory (mode 0700).
+    type: path
+    required: true
+  files:
+    description: Contents by the path inside the directory.
+    type: dict
+    required: true
+author:
+  - The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Configure the registry
+  mlops.platform.local_cluster_files:
+    directory: /var/lib/mlops-platform/mlops/config
+    files:
+      registry.yml: "{{ lookup('ansible.builtin.template', 'config/registry.yml.j2') }}"
+"""
+
+RETURN = r"""
+written:
+  description: The files that were written.
+  returned: success
+  type: list
+  elements: str
+"""

@@ -1,0 +1,97 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the local_cluster_preflight action, which runs in the controller."""
+
+DOCUMENTATION = r"""
+---
+module: local_cluster_preflight
+short_description: Refuse a machine on which a local cluster could not work
+description:
+  - Checks the operating system, the user, memory, disk, ports, networks, and that nothing changed that cannot change.
+  - Changes nothing but the note of what cannot change.
+options:
+  host:
+    description: The marks of the cluster on the machine.
+    type: dict
+    required: true
+    suboptions:
+      state_dir:
+        description: Directory of the data.
+        type: path
+        required: true
+      run_dir:
+        description: Directory of sockets and process state.
+        type: path
+        required: true
+      cgroup:
+        description: Name of the control group of all pods.
+        type: str
+        required: true
+      device:
+        description: Name of the network device of the node.
+        type: str
+        required: true
+      address:
+        description: IPv4 address of the node.
+        type: str
+        required: true
+      network:
+        description: Name of the CNI network.
+        type: str
+        required: true
+      pod_cidr:
+        description: Network of the pods.
+        type: str
+        required: true
+  packages:
+    description: Debian packages, each with the program that it brings.
+    type: dict
+    required: true
+  ports:
+    description: Ports by the name of their variable.
+    type: dict
+    required: true
+  networks:
+    description: Networks by the name of their variable.
+    type: dict
+    required: true
+  unchangeable:
+    description: Settings that are written into the cluster's data, by the name of their variable.
+    type: dict
+    required: true
+  memory_mib:
+    description: Memory that the machine must have.
+    type: int
+    required: true
+  disk_mib:
+    description: Space that must be free.
+    type: int
+    required: true
+author:
+  - The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Check the machine
+  mlops.platform.local_cluster_preflight:
+    host: "{{ cluster_host }}"
+    packages: {containerd: containerd}
+    ports: {local_cluster_etcd_port: 2379}
+    networks: {local_cluster_pod_cidr: 10.244.0.0/16}
+    unchangeable: {local_cluster_pod_cidr: 10.244.0.0/16}
+    memory_mib: 3500
+    disk_mib: 5120
+"""
+
+RETURN = r"""
+missing_packages:
+  description: The packages whose program is not there.
+  returned: success
+  type: list
+  elements: str
+nameservers:
+  description: The name servers of the machine that pods can reach.
+  returned: success
+  type: list
+  elements: str
+"""

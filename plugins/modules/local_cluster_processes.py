@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the local_cluster_processes action, which runs in the controller."""
+
+DOCUMENTATION = r"""
+---
+module: local_cluster_processes
+short_description: Start and stop the processes of a local cluster
+description:
+  - Runs processes under a supervisord of their own, which starts them again when they end.
+  - Before the first start it cleans up what a killed cluster left, and remembers what the cluster changes on the
+    machine.
+    After the last stop it takes all of that back.
+  - A process restarts when its command or one of its input files has changed, and only then.
+options:
+  state:
+    description: Whether the processes run.
+    type: str
+    choices: [started, stopped]
+    default: started
+  host:
+    description: The marks of the cluster on the machine.
+    type: dict
+    required: true
+    suboptions:
+      state_dir:
+        description: Directory of the data.
+        type: path
+        required: true
+      run_dir:
+        description: Directory of sockets and process state.
+        type: path
+        required: true
+      cgroup:
+        description: Name of the control group of all pods.
+        type: str
+        required: true
+      device:
+        description: Name of the network device of the node.
+        type: str
+        required: true
+      address:
+        description: IPv4 address of the node.
+        type: str
+        required: true
+      network:
+        description: Name of the CNI network.
+        type: str
+        required: true
+      pod_cidr:
+        description: Network of the pods.
+        type: str
+        required: true
+  log_dir:
+    description: Where the logs of the processes go.
+    type: path
+    required: true
+  node:
+    description: Whether the processes are a whole cluster. Processes that are not in the list are then stopped.
+    type: bool
+    default: false
+  processes:
+    description: The processes in the order in which they start.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the process.
+        type: str
+        required: true
+      command:
+        description: Program and arguments.
+        type: list
+        elements: str
+        required: true
+      inputs:
+        description: Files whose change restarts the process.
+        type: list
+        elements: path
+        default: []
+      environment:
+        description: Environment variables.
+        type: dict
+        default: {}
+      ready:
+        description: What answers when the process is ready.
+        type: dict
+        required: true
+        suboptions:
+          url:
+            description: An address that answers 200.
+            type: str
+          socket:
+            description: A Unix socket that accepts.
+            type: str
+          identity:
+            description: Whom to trust and who to be when asking O(processes[].ready.url).
+            type: dict
+            suboptions:
+              authority:
+                description: The certificate of the authority to trust.
+                type: path
+                required: true
+              pair:
+                description: The certificate and key to show.
+                type: path
+  start_seconds:
+    description: How long all of it may take.
+    type: int
+    default: 180
+  stop_seconds:
+    description: How long pods and left-over processes may take to end.
+    type: int
+    default: 15
+author:
+  - The mlops.platform maintainers
+"""
+
+EXAMPLES = r"""
+- name: Stop the cluster
+  mlops.platform.local_cluster_processes:
+    state: stopped
+    host: "{{ cluster_host }}"
+    log_dir: /var/lib/mlops-platform/mlops/log
+"""
+
+RETURN = r"""
+started:
+  description: The processes that were started.
+  returned: when O(state=started)
+  type: list
+  elements: str
+swept:
+  description: What an earlier start had left and was removed first.
+  returned: when O(state=started)
+  type: list
+  elements: str
+stopped:
+  description: What was stopped and removed.
+  returned: when O(state=stopped)
+  type: list
+  elements: str
+"""
