@@ -10,8 +10,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure import ST
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
-from ansible_collections.mlops.platform.plugins.module_utils.health import applied_workloads, evidence
-from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady, wait_ready
+from ansible_collections.mlops.platform.plugins.module_utils.health import applied_workloads
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import wait_ready
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
 
 
@@ -21,10 +21,7 @@ class ActionModule(ComponentAction):
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
         awaited = applied_workloads(cluster, load_memory(cluster, component))
-        try:
-            wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
-        except NotReady as error:
-            raise PlatformError(f"{component.name}: {error}", evidence=evidence(cluster, component)) from error
+        wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
         changes: list[str] = []
         with Forwards(cluster) as forwards:
             access = Access(cluster, forwards, component.namespace)

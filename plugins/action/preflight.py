@@ -56,8 +56,7 @@ class ActionModule(PlatformAction):
             count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
             raise PlatformError(f"{count}, nothing was touched:\n" + "\n".join(f"- {item}" for item in problems))
         directory = new_run_directory(Path(arguments["reports"]), time.time())
-        facts = {"platform_run_directory": str(directory)}
-        return {"changed": False, "waves": waves, "run_directory": str(directory), "ansible_facts": facts}
+        return {"changed": False, "waves": waves, "run_directory": str(directory)}
 
     def _describe(self, name: str, variables: Mapping[str, Any]) -> preflight.RoleDescription:
         """The role of a component: its variable component_role, else the role of this collection with its name."""

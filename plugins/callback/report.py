@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._display.display(f"  model: {self._report.model}")
         for failure in document["failures"]:
             self._display.display(f"  {failure['host']}: {failure['message']}", color="red")
+        for part in document["components"]:
+            for line in evidence_lines(part["evidence"]):
+                self._display.display(f"    {line}")
+
+
+def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
+    """The events and the last log lines of a component that failed, for people."""
+    lines = [f"event: {event}" for event in evidence.get("events", [])]
+    for container, log in (evidence.get("logs") or {}).items():
+        lines += [f"{container}: {line}" for line in log[-5:]]
+    return lines

@@ -24,6 +24,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     phases,
     title,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import state
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, wait_ready
 
 MEMORY_KEY = "applied.json"
@@ -75,6 +76,7 @@ def provision(
     pending = [phase for phase in pending if phase]
     answers: dict[str, Object] = {}
     for number, phase in enumerate(pending):
+        _forget_failed_jobs(cluster, phase)
         sent = send(phase)
         _count(result, [differing[identity(item)] for item in phase], sent)
         answers |= {key: answer for key, (_, answer) in sent.items()}
@@ -149,6 +151,16 @@ def _orphans(manifests: Sequence[Manifest], memory: Memory) -> list[str]:
     """Identities of what an earlier run applied and no template makes any more."""
     wanted = {identity(item) for item in manifests}
     return [key for key in memory if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
+
+
+def _forget_failed_jobs(cluster: Cluster, phase: Sequence[Manifest]) -> None:
+    """Delete Jobs that failed in an earlier run: sent again as they are, they would stay failed."""
+    for item in phase:
+        if item["kind"] == "Job":
+            name, namespace = item["metadata"]["name"], item["metadata"].get("namespace")
+            found = cluster.get(item["apiVersion"], "Job", name, namespace)
+            if found and state(found).failure:
+                cluster.delete(item["apiVersion"], "Job", name, namespace)
 
 
 def _remove(cluster: Cluster, key: str) -> bool:

@@ -193,7 +193,8 @@ def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
 def _unready(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     status = pod.get("status") or {}
     statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    return [item for item in statuses if not item.get("ready") and (item.get("state") or {}).get("terminated", {}).get("exitCode") != 0]
+    unready = [item for item in statuses if not item.get("ready")]
+    return [item for item in unready if (item.get("state") or {}).get("terminated", {}).get("exitCode") != 0]
 
 
 def _last_lines(cluster: Cluster, pod: Mapping[str, Any], container: str, previous: bool) -> list[str]:

@@ -125,6 +125,10 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             message = waiting.get("message", "")
             return f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS
+    if status.get("phase") == "Failed":
+        ended = [(item.get("state") or {}).get("terminated") or {} for item in statuses]
+        codes = ", ".join(f"exit code {item.get('exitCode')}" for item in ended if item.get("exitCode"))
+        return f"pod {name} failed: {status.get('message') or codes}", False
     scheduled = conditions(pod).get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"pod {name} cannot be scheduled: {scheduled.get('message')}", False

@@ -79,7 +79,7 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
             states.append(rollout.State(rollout.title(manifest), False, "does not exist"))
             continue
         state = rollout.state(found)
-        if not state.ready and not state.failure and found["kind"] in WORKLOADS:
+        if not state.ready and found["kind"] in WORKLOADS:
             state = _with_pods(cluster, found, state)
         states.append(state)
     return states
@@ -101,7 +101,10 @@ def _with_pods(cluster: Cluster, workload: Object, state: rollout.State) -> roll
         _release_stuck_pods(cluster, workload, pods, newest)
     problems = [problem for problem in map(rollout.pod_problem, newest) if problem]
     for message, final in sorted(problems, key=lambda problem: not problem[1]):
-        return rollout.State(state.target, False, f"{state.message}; {message}", message if final else None)
+        failure = f"{state.failure}; {message}" if state.failure else message if final else None
+        return rollout.State(state.target, False, f"{state.message}; {message}", failure)
+    if state.failure:
+        return state
     if not newest and workload["kind"] != "Deployment":
         refused = _refusal(cluster, workload)
         if refused:

@@ -20,6 +20,7 @@ EXAMPLES = r"""
   mlops.platform.preflight:
     reports: "{{ platform_reports_directory }}"
   run_once: true
+  register: platform_run
 """
 
 RETURN = r"""
@@ -30,7 +31,7 @@ waves:
   elements: list
   sample: [[minio, postgresql], [mlflow]]
 run_directory:
-  description: Where the run's report goes; also set as the fact C(platform_run_directory).
+  description: Where the run's report goes.
   returned: success
   type: str
 """

@@ -12,7 +12,9 @@ from ansible_collections.mlops.platform.plugins.module_utils import cluster as k
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 
 TEMPLATES = "*.y*ml.j2"
@@ -29,7 +31,14 @@ class ComponentAction(PlatformAction):
         self.component = Component.parse(json.loads(json.dumps(arguments["spec"])))
         self.task_vars = task_vars
         about = {"name": self.component.name, "version": self.component.version, "namespace": self.component.namespace}
-        return {"component": about, **self.act(arguments)}
+        try:
+            return {"component": about, **self.act(arguments)}
+        except NotReady as error:
+            found = evidence(self.cluster(), self.component)
+            return {"component": about, "failed": True, "msg": f"{self.component.name}: {error}", "evidence": found}
+        except PlatformError as error:
+            error.details["component"] = about
+            raise
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Do the action for `self.component` and return an Ansible result."""
@@ -69,11 +78,11 @@ class ComponentAction(PlatformAction):
 
         Raises PlatformError as soon as one of them has failed.
         """
-        directory = self.task_vars.get("platform_run_directory")
+        directory = run_directory(self.task_vars)
         in_run = set(self.task_vars.get("ansible_play_hosts_all") or [])
         waited = said = time.monotonic()
         for need in sorted(in_run.intersection(self.component.requires) if directory else ()):
-            marker = marker_path(str(directory), need)
+            marker = marker_path(directory, need)
             while not marker.exists():
                 time.sleep(LOOK_SECONDS)
                 if time.monotonic() - said >= 10:
@@ -83,13 +92,19 @@ class ComponentAction(PlatformAction):
                 raise PlatformError(f"{self.component.name} requires {need}, which failed: it was not touched")
 
 
-def marker_path(run_directory: str, component: str) -> Path:
+def run_directory(task_vars: dict[str, Any]) -> Path | None:
+    """The directory of the run that the playbook's preflight opened; None where a role is used without it."""
+    found = (task_vars.get("platform_run") or {}).get("run_directory")
+    return Path(found) if found else None
+
+
+def marker_path(directory: Path, component: str) -> Path:
     """The file that tells the other components of a run that `component` is done."""
-    return Path(run_directory) / "components" / f"{component}.json"
+    return directory / "components" / f"{component}.json"
 
 
 def mark(task_vars: dict[str, Any], component: str, healthy: bool) -> None:
     """Tell the other components of this run how `component` ended."""
-    directory = task_vars.get("platform_run_directory")
+    directory = run_directory(task_vars)
     if directory:
-        write(marker_path(str(directory), component), {"healthy": healthy})
+        write(marker_path(directory, component), {"healthy": healthy})

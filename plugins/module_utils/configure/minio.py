@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import REQUEST_SECONDS, Access
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from minio import Minio, MinioAdmin
@@ -15,6 +15,7 @@ from minio.commonconfig import ENABLED
 from minio.credentials import StaticProvider
 from minio.error import S3Error
 from minio.versioningconfig import OFF, SUSPENDED, VersioningConfig
+from urllib3 import PoolManager
 
 READ = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetObject", "s3:GetObjectVersion")
 WRITE = (
@@ -66,8 +67,10 @@ class MinioStep(Step):
         host, port = access.address(self.service)
         endpoint = f"{host}:{port}"
         root = access.secret(self.root, "access-key", "secret-key")
-        s3 = Minio(endpoint, access_key=root[0], secret_key=root[1], secure=False, region="us-east-1")
-        admin = MinioAdmin(endpoint, StaticProvider(*root), secure=False)
+        s3 = _client(endpoint, *root)
+        admin = MinioAdmin(
+            endpoint=endpoint, credentials=StaticProvider(*root), secure=False, http_client=_impatient()
+        )
         changes = self._buckets(s3, check_mode)
         users = json.loads(admin.user_list()) or {}
         policies = json.loads(admin.policy_list()) or {}
@@ -123,10 +126,26 @@ class MinioStep(Step):
         return changes
 
 
+def _client(endpoint: str, access_key: str, secret_key: str) -> Minio:
+    return Minio(
+        endpoint,
+        access_key=access_key,
+        secret_key=secret_key,
+        secure=False,
+        region="us-east-1",
+        http_client=_impatient(),
+    )
+
+
+def _impatient() -> PoolManager:
+    """Connections that give up soon: the client's own wait five minutes, five times."""
+    return PoolManager(timeout=REQUEST_SECONDS, retries=1)
+
+
 def _accepted(endpoint: str, access_key: str, secret_key: str) -> bool:
     """Whether the user's key is the one in its Secret: a wrong one has a signature that does not match."""
     try:
-        Minio(endpoint, access_key=access_key, secret_key=secret_key, secure=False, region="us-east-1").list_buckets()
+        _client(endpoint, access_key, secret_key).list_buckets()
     except S3Error as error:
         return error.code not in ("SignatureDoesNotMatch", "InvalidAccessKeyId")
     return True
