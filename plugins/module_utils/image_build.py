@@ -240,11 +240,14 @@ class Builder:
 
     def _install_python(self, image: Image, context: Path) -> None:
         assert image.python
+        target = context / "site-packages"
         self._uv(
-            *("pip", "install", "--target", context / "site-packages", "--require-hashes", "--only-binary", ":all:"),
+            *("pip", "install", "--target", target, "--require-hashes", "--only-binary", ":all:"),
             *("--python-version", image.python, "--python-platform", WHEELS),
             *("--requirements", context / "requirements.txt"),
         )
+        for script in (target / "bin").glob("*"):
+            run_by_image_python(script)
 
     def _uv(self, *words: str | Path) -> None:
         places = os.pathsep.join(
@@ -306,6 +309,16 @@ def discard(folder: Path) -> None:
     """Remove `folder` if it is there."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def run_by_image_python(script: Path) -> None:
+    """Let a `script` that was installed for the building machine's Python be run by the image's."""
+    first, _, rest = script.read_bytes().partition(b"\n") if script.is_file() else (b"", b"", b"")
+    if first.startswith(b"#!") and b"python" in first:
+        mode = script.stat().st_mode
+        script.unlink()  # it may be the same file as the one in uv's cache
+        script.write_bytes(b"#!/usr/bin/python3\n" + rest)
+        script.chmod(mode)
 
 
 def store_program(binary: Path, path: Path) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.image_build import 
     exclusive,
     go_version_needed,
     go_version_of,
+    run_by_image_python,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.image_registry import held, manifest_url
 from ansible_collections.mlops.platform.plugins.module_utils.images import Catalogue
@@ -204,6 +205,24 @@ def test_versions_of_go() -> None:
     assert go_version_of("go version go1.26.8 linux/amd64") == (1, 26, 8)
     assert go_version_of("go version go1.27 linux/amd64") > go_version_needed("go 1.26.4\n")
     assert go_version_of("go version devel +abc linux/amd64") == ()
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        ("#!/home/me/venv/bin/python\nimport app\n", "#!/usr/bin/python3\nimport app\n"),
+        ("#!/bin/sh\nexec app\n", "#!/bin/sh\nexec app\n"),
+    ],
+)
+def test_scripts_run_by_the_python_of_the_image(tmp_path: Path, installed: str, expected: str) -> None:
+    script, cached = tmp_path / "script", tmp_path / "cached"
+    cached.write_text(installed)
+    cached.chmod(0o755)
+    script.hardlink_to(cached)
+    run_by_image_python(script)
+    assert script.read_text() == expected
+    assert script.stat().st_mode & 0o111
+    assert cached.read_text() == installed
 
 
 def test_too_little_space_is_said_in_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
