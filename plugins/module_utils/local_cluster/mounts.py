@@ -20,7 +20,6 @@ class Mount:
 
     point: str
     filesystem: str
-    options: str
 
 
 def parse(mountinfo: str) -> list[Mount]:
@@ -28,8 +27,7 @@ def parse(mountinfo: str) -> list[Mount]:
     mounts = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
-        filesystem, _, options = after.split(" ", 2)
-        mounts.append(Mount(_unescaped(before.split(" ")[4]), filesystem, options))
+        mounts.append(Mount(_unescaped(before.split(" ")[4]), after.split(" ")[0]))
     return mounts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -123,13 +124,9 @@ def socket_owners(inodes: Iterable[str]) -> dict[str, int]:
     """Which process holds each of the sockets."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[str, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and wanted:
-            try:
-                targets = {str(link.readlink()) for link in (entry / "fd").iterdir()}
-            except OSError:
-                continue
-            owners |= {wanted[target]: int(entry.name) for target in targets & wanted.keys()}
+    for entry in Path("/proc").iterdir() if wanted else ():
+        if entry.name.isdigit():
+            owners |= {wanted[target]: int(entry.name) for target in _open_files(entry) & wanted.keys()}
     return owners
 
 
@@ -151,6 +148,17 @@ def nameservers(resolv_conf: str) -> list[str]:
 
 def _installed(program: str) -> bool:
     return Path(program).exists() if program.startswith("/") else shutil.which(program, path=SEARCH_PATH) is not None
+
+
+def _open_files(process: Path) -> set[str]:
+    found = set()
+    try:
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                found.add(str(link.readlink()))
+    except OSError:  # the process has ended since
+        return found
+    return found
 
 
 def _address(little_endian: str) -> ipaddress.IPv4Address:

@@ -1,0 +1,89 @@
+"""Mounts, control groups and kernel settings of the local cluster, on made-up trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, mounts, sysctls
+
+MOUNTINFO = """\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 22 0:5 / /var/lib/mlops-platform/mlops/kubelet/pods/a/volumes/token rw - tmpfs tmpfs rw
+31 22 0:6 / /run/mlops-platform/mlops/netns/cni-1 rw shared:1 - nsfs nsfs rw
+32 30 0:7 / /var/lib/mlops-platform/mlops/kubelet/pods/a/volumes/token/deeper\\040one rw - tmpfs tmpfs rw
+33 22 0:8 / /var/lib/mlops-platform/mlops-other rw - tmpfs tmpfs rw
+34 31 0:9 / /run/mlops-platform/mlops/netns/cni-1 rw - nsfs nsfs rw
+35 22 0:10 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate
+"""
+
+
+def test_mounts_are_taken_away_deepest_first_and_only_ours() -> None:
+    table = mounts.parse(MOUNTINFO)
+    found = mounts.under(table, [Path("/var/lib/mlops-platform/mlops"), Path("/run/mlops-platform/mlops")])
+    assert found == [
+        "/var/lib/mlops-platform/mlops/kubelet/pods/a/volumes/token/deeper one",
+        "/var/lib/mlops-platform/mlops/kubelet/pods/a/volumes/token",
+        "/run/mlops-platform/mlops/netns/cni-1",
+        "/run/mlops-platform/mlops/netns/cni-1",
+    ]
+
+
+def test_mountinfo_with_optional_fields() -> None:
+    assert mounts.parse(MOUNTINFO)[2] == mounts.Mount("/run/mlops-platform/mlops/netns/cni-1", "nsfs")
+
+
+def tree(top: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(content)
+    return top
+
+
+def test_a_v1_cpuset_group_gets_processors_and_memory(tmp_path: Path) -> None:
+    top = tree(tmp_path, {"cpuset.cpus": "0-1\n", "cpuset.mems": "0\n", "g/cpuset.cpus": "\n", "g/cpuset.mems": "0\n"})
+    assert cgroups.create("g", [top]) == []
+    assert (top / "g/cpuset.cpus").read_text() == "0-1\n"
+    assert (top / "g/cpuset.mems").read_text() == "0\n"
+
+
+def test_v2_switches_on_what_is_missing_and_says_so(tmp_path: Path) -> None:
+    top = tree(tmp_path, {"cgroup.controllers": "cpuset cpu memory pids rdma", "cgroup.subtree_control": "memory pids"})
+    tree(top / "g", {"cgroup.controllers": "cpu memory pids", "cgroup.subtree_control": ""})
+    assert cgroups.create("g", [top], unified=top) == ["cpu", "cpuset"]
+    assert (top / "g/cgroup.subtree_control").read_text() == "+pids"  # the last of the writes to a kernel file
+
+
+def test_a_hybrid_v2_hierarchy_is_left_alone(tmp_path: Path) -> None:
+    top = tree(tmp_path, {"cgroup.controllers": "", "cgroup.subtree_control": ""})
+    assert cgroups.create("g", [top]) == []
+    assert not (top / "g").exists()
+
+
+def test_members_are_found_in_all_hierarchies_and_levels(tmp_path: Path) -> None:
+    one = tree(tmp_path / "1", {"g/cgroup.procs": "", "g/pods/a/cgroup.procs": "11\n12\n", "cgroup.procs": "1\n"})
+    two = tree(tmp_path / "2", {"g/pods/cgroup.procs": "12\n13\n", "other/cgroup.procs": "99\n"})
+    assert cgroups.members("g", [one, two, tmp_path / "3"]) == {11, 12, 13}
+
+
+def test_removal_goes_from_the_leaves_to_the_root(tmp_path: Path) -> None:
+    (tmp_path / "g/pods/a").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    assert cgroups.remove("g", [tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert not cgroups.remove("g", [tmp_path])
+
+
+def test_kernel_settings_go_back_to_what_they_were(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"vm/overcommit_memory": "0\n", "kernel/panic": "1\n", "net/ipv4/ip_forward": "0\n"})
+    remembered = sysctls.current(root)
+    assert remembered == {"vm.overcommit_memory": "0", "kernel.panic": "1", "net.ipv4.ip_forward": "0"}
+    sysctls.write("vm.overcommit_memory", "1", root)
+    sysctls.write("net.ipv4.ip_forward", "1", root)
+    assert sysctls.restore(remembered, root) == ["vm.overcommit_memory", "net.ipv4.ip_forward"]
+    assert sysctls.current(root) == remembered
+    assert sysctls.restore(remembered, root) == []
+
+
+def test_forwarding_is_put_back_before_what_it_resets() -> None:
+    order = list(sysctls.CHANGED)
+    assert order.index("net.ipv4.ip_forward") < order.index("net.ipv4.conf.all.accept_redirects")
