@@ -59,9 +59,12 @@ class ActionModule(PlatformAction):
         owners = preflight.socket_owners(used)
         problems += preflight.port_problems(ports, listening, owners, machine.processes(host) if used else set())
 
-        if machine.remembered(host) is None:  # else the routes are the cluster's own
+        if machine.remembered(host) is None:  # else the routes and rules are the cluster's own
             existing = preflight.routes(Path("/proc/net/route").read_text())
             problems += preflight.overlap_problems(arguments["networks"], existing)
+            if "iptables" not in preflight.missing_packages(arguments["packages"]):
+                neighbour = preflight.neighbour_problem(machine.saved_rules("iptables"))
+                problems += [neighbour] if neighbour else []
         return problems
 
 

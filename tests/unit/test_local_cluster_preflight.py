@@ -74,6 +74,11 @@ def test_a_port_of_somebody_else_is_named_with_its_variable() -> None:
     assert problem == "b and a are both 1"
 
 
+def test_another_kubernetes_is_refused() -> None:
+    assert preflight.neighbour_problem("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n") == ""
+    assert "another Kubernetes" in preflight.neighbour_problem("*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n")
+
+
 def test_what_cannot_change_is_refused() -> None:
     [problem] = preflight.kept_problems({"pods": "10.0.0.0/16"}, {"pods": "10.1.0.0/16", "new": "x"})
     assert "pods is 10.1.0.0/16, but the cluster was made with 10.0.0.0/16" in problem

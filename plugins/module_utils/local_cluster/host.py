@@ -69,7 +69,7 @@ def prepare(host: Host) -> bool:
     changed = False
     before = remembered(host)
     if before is None:
-        chains = {program: iptables.chain_names(_saved(program)) for program in iptables.FAMILIES}
+        chains = {program: iptables.chain_names(saved_rules(program)) for program in iptables.FAMILIES}
         before = Before(boot_id(), sysctls.current(), chains)
         _remember(host, before)
         changed = True
@@ -163,14 +163,14 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 def _remove_rules(host: Host, before: Before) -> list[str]:
     done = []
     for program in iptables.FAMILIES:
-        payload = iptables.removal(_saved(program), host.network, host.pod_cidr, before.chains[program])
+        payload = iptables.removal(saved_rules(program), host.network, host.pod_cidr, before.chains[program])
         if payload:
             order = host.state_dir / f"{program}.rules"
             write_file(order, payload)
             run([f"{program}-restore", "--noflush", order], what="Removing the cluster's iptables rules")
             order.unlink()
             done.append(f"{program} chains ({payload.count('-X ')})")
-        for table in iptables.abandoned(_saved(program), before.chains[program]):
+        for table in iptables.abandoned(saved_rules(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
     return done
 

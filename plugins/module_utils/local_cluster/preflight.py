@@ -130,6 +130,16 @@ def socket_owners(inodes: Iterable[str]) -> dict[str, int]:
     return owners
 
 
+def neighbour_problem(saved: str) -> str:
+    """Another Kubernetes on this machine, by the output of `iptables-save`, or an empty string."""
+    if "\n:KUBE-SERVICES " not in saved:
+        return ""
+    return (
+        "another Kubernetes runs on this machine or left its rules (iptables has a chain KUBE-SERVICES), "
+        "and two of them cannot share one: stop it first, or use it by its kubeconfig in place of a local cluster"
+    )
+
+
 def kept_problems(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Which setting differs from the one the cluster was made with, though it cannot change any more."""
     return [
