@@ -1,0 +1,134 @@
+"""The runner of checks: tries again, ends in time, says what it saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from ansible_collections.mlops.platform.plugins.module_utils import checks, health
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    Access,
+    Check,
+    CheckFailed,
+    Service,
+    expect,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+
+NOWHERE = cast(Access, None)  # the checks of these tests ask nobody
+
+
+@dataclass(frozen=True)
+class Scripted(Check):
+    """A check that does what its script says, one entry an attempt; the last one is repeated."""
+
+    script: tuple[object, ...] = (200,)
+    tried: list[int] = field(default_factory=list)
+
+    def run(self, access: Access) -> tuple[object, object]:
+        """Raise the entry, or return it as what was observed."""
+        step = self.script[min(len(self.tried), len(self.script) - 1)]
+        self.tried.append(1)
+        if isinstance(step, Exception):
+            raise step
+        return step, 200
+
+
+@pytest.fixture(autouse=True)
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lists the scripted check among the types."""
+    monkeypatch.setitem(checks.CHECKS, "scripted", Scripted)
+    yield
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+def run(script: tuple[object, ...], pauses: list[float], seconds: float = 60.0) -> dict[str, Any]:
+    """The outcome of a scripted check; pauses are noted instead of made."""
+    check = Scripted("probe", Service("web", 80), script)
+    return health.attempt(check, NOWHERE, time.monotonic() + seconds, pauses.append)
+
+
+def test_the_first_healthy_answer_ends_it(pauses: list[float]) -> None:
+    outcome = run((200,), pauses)
+    assert outcome.pop("duration_seconds") < 1
+    assert outcome == {
+        "name": "probe", "type": "scripted", "target": "web:80", "healthy": True,
+        "observed": 200, "expected": 200, "message": "", "attempts": 1,
+    }  # fmt: skip
+    assert pauses == []
+
+
+def test_it_is_tried_again_with_growing_pauses(pauses: list[float]) -> None:
+    late = CheckFailed("not yet", 503, 200)
+    outcome = run((late, late, late, late, late, 200), pauses)
+    assert (outcome["healthy"], outcome["attempts"], outcome["message"]) == (True, 6, "")
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0]
+
+
+def test_the_deadline_ends_it_with_what_was_seen_last(pauses: list[float]) -> None:
+    outcome = run((CheckFailed("answered 503", 503, 200),), pauses, seconds=-1)
+    assert (outcome["healthy"], outcome["attempts"]) == (False, 1)
+    assert (outcome["observed"], outcome["expected"], outcome["message"]) == (503, 200, "answered 503")
+
+
+def test_no_pause_goes_beyond_the_deadline(pauses: list[float]) -> None:
+    assert run((CheckFailed("no", 1, 2),), pauses, seconds=0.1)["attempts"] == 1
+    assert pauses == []
+
+
+def test_an_exception_of_a_library_is_an_outcome_with_its_name(pauses: list[float]) -> None:
+    outcome = run((ConnectionRefusedError("nobody listens"),), pauses, seconds=-1)
+    assert outcome["message"] == "ConnectionRefusedError: nobody listens"
+    assert (outcome["observed"], outcome["expected"]) == (None, None)
+
+
+def test_an_exception_may_pass(pauses: list[float]) -> None:
+    assert run((OSError("gone"), 200), pauses)["healthy"] is True
+
+
+def test_expect() -> None:
+    expect([1], [1], "equal")
+    with pytest.raises(CheckFailed, match="differ") as caught:
+        expect(1, 2, "differ")
+    assert (caught.value.observed, caught.value.expected) == (1, 2)
+
+
+def component(*found: dict[str, Any]) -> Component:
+    return Component("web", "1", "ml", checks=found)
+
+
+def test_checks_are_typed() -> None:
+    (check,) = health.parse_checks(
+        component({"name": "up", "type": "http", "service": {"name": "web", "port": "80"}, "path": "/health"})
+    )
+    assert check.name == "up"
+    assert check.service == Service("web", 80)
+    assert check.target == "web:80/health"
+
+
+SERVICE = {"name": "web", "port": 80}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"name": "up", "type": "htp", "service": SERVICE}, "check 'up': type is 'htp'; allowed are http, mlflow_access"),
+        ({"type": "nothing"}, "check '(without a name)': type is 'nothing'"),
+        ({"name": "up", "type": "http"}, "check 'up': service is None; it must be a mapping with name and port"),
+        ({"name": "up", "type": "http", "service": {"port": 80}}, "check 'up': service: the key 'name' is missing"),
+        ({"name": "up", "type": "http", "service": SERVICE, "pth": "/"}, "check 'up': unknown key 'pth'; allowed are"),
+        ({"name": "up", "type": "sql_transaction", "service": SERVICE}, "check 'up': the key 'credentials' is missing"),
+    ],
+)
+def test_a_wrong_check_is_named_with_what_is_wrong(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlatformError) as caught:
+        health.parse_checks(component(raw))
+    assert f"component_spec of web: {message}" in str(caught.value)

@@ -1,0 +1,71 @@
+"""The exit status of `validate`: what the report of this run says, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture
+def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """tools/platform.py with its reports in `tmp_path`."""
+    path = Path(__file__).parents[2] / "tools" / "platform.py"
+    spec = importlib.util.spec_from_file_location("platform_verbs", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "REPORTS", tmp_path)
+    return module
+
+
+def written(reports: Path, text: str, age: float = 0.0) -> None:
+    """A report that was written `age` seconds ago."""
+    path = reports / "latest" / "report.json"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (time.time() - age,) * 2)
+
+
+@pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("unhealthy", 1), ("failed", 2), ("new", 2)])
+def test_the_status_of_this_run(verbs: ModuleType, tmp_path: Path, status: str, code: int) -> None:
+    started = time.time() - 1
+    written(tmp_path, json.dumps({"status": status}))
+    assert verbs.checked_status(started) == code
+
+
+def test_the_report_of_an_earlier_run_says_nothing(verbs: ModuleType, tmp_path: Path) -> None:
+    written(tmp_path, '{"status": "healthy"}', age=60)
+    assert verbs.checked_status(time.time()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"status": "other"}'])
+def test_a_report_that_cannot_be_read(verbs: ModuleType, tmp_path: Path, text: str) -> None:
+    written(tmp_path, text)
+    assert verbs.checked_status(0.0) == 2
+
+
+def test_no_report(verbs: ModuleType) -> None:
+    assert verbs.checked_status(0.0) == 2
+
+
+def test_statuses_are_those_of_reports(verbs: ModuleType) -> None:
+    from ansible_collections.mlops.platform.plugins.module_utils.report import EXIT_STATUS
+
+    assert verbs.EXIT_STATUS == EXIT_STATUS
+
+
+def test_kubectl_is_linked_and_follows_its_program(
+    verbs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "CACHE", tmp_path)
+    assert verbs.kubectl_directory("") == ""
+    for program in ("/cache/old/kubernetes", "/cache/new/kubernetes", "/cache/new/kubernetes"):
+        folder = Path(verbs.kubectl_directory(program))
+        assert os.readlink(folder / "kubectl") == program
