@@ -59,7 +59,7 @@ class RunReport:
         if self.failures:
             only_checks = all(item["kind"] == "check" for item in self.failures)
             return "unhealthy" if only_checks else "failed"
-        return "healthy"
+        return "healthy" if any(item.checks for item in self.components.values()) else "failed"
 
     def document(self, finished: float) -> dict[str, Any]:
         """The whole report. `started` and `finished` are seconds since the epoch."""
