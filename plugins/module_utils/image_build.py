@@ -33,12 +33,12 @@ CONTAINED = (
 )
 # What a container never uses of Debian: package managers (their list of packages stays, scanners read it),
 # Perl, which only package scripts call, documentation, translations, caches and the building machine's names.
-UNUSED = """
-    etc/apt etc/dpkg etc/hostname etc/resolv.conf
-    usr/bin/dpkg* usr/bin/perl* usr/lib/*/perl* usr/lib/dpkg usr/lib/python3*/test usr/sbin/dpkg*
-    usr/share/debconf usr/share/doc usr/share/dpkg usr/share/info usr/share/lintian usr/share/locale usr/share/man
-    usr/share/perl* var/cache/* var/lib/apt var/lib/dpkg/[!s]* var/log/*.log
-""".split()
+UNUSED = (
+    "etc/apt etc/dpkg etc/hostname etc/resolv.conf "
+    "usr/bin/dpkg* usr/bin/perl* usr/lib/*/perl* usr/lib/dpkg usr/lib/python3*/test usr/sbin/dpkg* "
+    "usr/share/debconf usr/share/doc usr/share/dpkg usr/share/info usr/share/lintian usr/share/locale usr/share/man "
+    "usr/share/perl* var/cache/* var/lib/apt var/lib/dpkg/[!s]* var/log/*.log"
+)
 GIB = 1024**3
 GO_SPACE, IMAGE_SPACE = 10 * GIB, 4 * GIB  # measured peaks of a Go family and of an image, with a margin
 REPEAT_SECONDS = 30  # how often a long step says that it is still at work
@@ -88,6 +88,8 @@ class Builder:
             return []
         with exclusive(self.cache / "images.lock", lambda: self.report("another run is building images, waiting")):
             plan = self.missing(names)
+            if plan and os.geteuid() != 0:
+                raise PlatformError(f"Building {len(plan)} images needs root: {', '.join(i.name for i in plan)}")
             try:
                 discard(self.work)
                 if plan:
@@ -165,6 +167,8 @@ class Builder:
         if image.python:
             with self._step(label, "installing Python packages"):
                 self._install_python(image, context)
+        if self.catalogue.edited(image.name):
+            raise PlatformError(f"images/{image.name} was edited while {image.name} was built: run again")
         if image.program:
             store_program(context / image.name, self.catalogue.program_path(image.name, self.cache))
         else:
@@ -231,7 +235,7 @@ class Builder:
                 *(*CONTAINED, "mmdebstrap", "--mode=root", "--skip=cleanup/apt,cleanup/mmdebstrap"),
                 f"--variant={'extract' if image.debian.bare else 'essential'}",
                 f"--include={','.join(image.debian.packages)}",
-                f'--customize-hook=cd "$1" && rm -rf {" ".join(UNUSED)}',
+                f'--customize-hook=cd "$1" && rm -rf {UNUSED}',
                 *(image.debian.suite, archive),
             ],
             what=f"Installing the Debian packages of {image.name}",
@@ -262,9 +266,11 @@ class Builder:
     def _assemble(self, image: Image, context: Path) -> None:
         """Run the Containerfile; the same inputs give the same layers, to the byte, whenever it is done."""
         base = ["--build-arg", f"BASE={self.catalogue.reference(image.base)}"] if image.base else []
+        labels = {"title": image.name, "version": image.version}
         self._buildah(
             image,
             *("bud", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *base),
+            *(f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()),
             *("--tag", self.catalogue.reference(image.name), context),
         )
 

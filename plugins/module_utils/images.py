@@ -92,6 +92,7 @@ class Catalogue:
     registry: str
     mirror: str = ""
     folder: Path = FOLDER
+    _hashes: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls, entries: Mapping[str, Any], *, registry: str, mirror: str = "", folder: Path = FOLDER) -> Catalogue:
@@ -116,7 +117,19 @@ class Catalogue:
             raise PlatformError(f"platform_images has no {name!r}; it has: {known}") from None
 
     def content_hash(self, name: str) -> str:
-        """Twelve hexadecimal digits over all that decides what `name` becomes when it is built."""
+        """Twelve hexadecimal digits over all that decides what `name` becomes when it is built.
+
+        It is worked out once, so that names stay the same for a whole run.
+        """
+        if name not in self._hashes:
+            self._hashes[name] = self._hash(name)
+        return self._hashes[name]
+
+    def edited(self, name: str) -> bool:
+        """Whether the files of `name` are not what they were when its hash was worked out."""
+        return self._hash(name) != self.content_hash(name)
+
+    def _hash(self, name: str) -> str:
         image = self.image(name)
         go = image.go and [image.go.package, image.go.tags, dict(image.go.stamp)]
         debian = image.debian and [image.debian.suite, image.debian.packages, image.debian.bare]

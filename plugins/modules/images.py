@@ -1,16 +1,15 @@
-#!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Documentation of the images action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: images
 short_description: Build the missing images and programs of the catalogue
 description:
-  - Builds container images from Debian packages, Python packages and Go modules with buildah and pushes them to a registry,
-    and builds programs for the host into the cache folder.
+  - Builds container images from Debian packages, Python packages and Go modules with buildah and pushes them to a
+    registry, and builds programs for the host into the cache folder.
   - The tag of an image is the hash of what it is made of. What the registry has already is not built again.
   - Runs in the controller, as root, on Linux. In check mode it only says what is missing.
+  - Logs in to registries with the credentials that C(buildah login) or C(docker login) stored.
 options:
   names:
     description: The images and programs that must be there. The bases they are built on are built as needed.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.image_registry impo
 from ansible_collections.mlops.platform.plugins.module_utils.images import Catalogue
 
 ROOT = Path(__file__).parents[2]
+LOGIN = f"Basic {base64.b64encode(b'me:secret').decode()}"
 ENTRIES: dict[str, Any] = {
     "tool": {"version": "1.2", "program": True, "go": {"stamp": {"main.version": "1.2"}}},
     "base": {"version": "9.1", "debian": {"suite": "bookworm", "packages": ["python3"]}},
@@ -102,6 +104,15 @@ def test_a_changed_entry_changes_what_is_made_of_it(folder: Path, changes: dict[
 
 def test_the_hash_does_not_depend_on_where_images_are_kept(folder: Path) -> None:
     assert hashes(load(folder)) == hashes(load(folder, registry="registry.example.org/team"))
+
+
+def test_names_stay_the_same_for_a_run(folder: Path) -> None:
+    catalogue = load(folder)
+    before = hashes(catalogue)
+    (folder / "app" / "Containerfile").write_text("changed")
+    assert hashes(catalogue) == before
+    assert catalogue.edited("app")
+    assert not catalogue.edited("base")
 
 
 def test_references_of_each_source(folder: Path) -> None:
@@ -251,12 +262,32 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
 
 
 class Registry(BaseHTTPRequestHandler):
-    """A registry that holds app:1, refuses secret:1 and has nothing else."""
+    """A registry: app:1 is for all, basic:1 for me:secret, token:1 for who shows the token that me:secret gets."""
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
 
     def do_HEAD(self) -> None:
-        answers = {"/v2/app/manifests/1": 200, "/v2/secret/manifests/1": 401}
-        self.send_response(answers.get(self.path, 404))
-        self.end_headers()
+        shown = self.headers.get("Authorization", "")
+        host = self.headers["Host"]
+        if self.path == "/v2/app/manifests/1":
+            self.answer(200)
+        elif self.path == "/v2/basic/manifests/1":
+            self.answer(200 if shown == LOGIN else 401, WWW_Authenticate='Basic realm="registry"')
+        elif self.path == "/v2/token/manifests/1":
+            challenge = f'Bearer realm="http://{host}/token",service="registry",scope="repository:token:pull"'
+            self.answer(200 if shown == "Bearer abc" else 401, WWW_Authenticate=challenge)
+        else:
+            self.answer(404)
+
+    def do_GET(self) -> None:
+        good = self.path == "/token?service=registry&scope=repository%3Atoken%3Apull"
+        allowed = good and self.headers.get("Authorization") == LOGIN
+        self.answer(200 if allowed else 401, b'{"token": "abc"}')
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -273,10 +304,21 @@ def registry() -> Iterator[str]:
 
 def test_what_a_registry_holds(registry: str) -> None:
     assert held([f"{registry}/app:1", f"{registry}/app:2"]) == {f"{registry}/app:1"}
-    with pytest.raises(PlatformError, match=r"secret:1 answered 401"):
-        held([f"{registry}/secret:1"])
     with pytest.raises(PlatformError, match=r"127.0.0.1:1/app:1 does not answer"):
         held(["127.0.0.1:1/app:1"])
+
+
+@pytest.mark.parametrize("name", ["basic", "token"])
+def test_a_registry_that_wants_a_login(
+    registry: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins = tmp_path / "auth.json"
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(logins))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(PlatformError, match=rf"{name}:1 answered 401 .*log in with 'buildah login'"):
+        held([f"{registry}/{name}:1"])
+    logins.write_text(json.dumps({"auths": {registry: {"auth": LOGIN.removeprefix("Basic ")}}}))
+    assert held([f"{registry}/{name}:1"]) == {f"{registry}/{name}:1"}
 
 
 def test_registries_elsewhere_are_asked_over_https() -> None:
@@ -289,6 +331,89 @@ def test_nothing_missing_is_nothing_done(folder: Path, tmp_path: Path, registry:
     builder = Builder(load(folder, registry=registry, app=app), tmp_path / "cache", print, go_version="1.26.8")
     assert builder.build(["app"]) == []
     assert not (tmp_path / "cache").exists()
+
+
+class Machine:
+    """Stands in for the programs that build: remembers what they were asked, makes what they would make."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.asked: list[str] = []
+        self.failing = failing
+
+    def run(self, command: list[Any], *, what: str, **_: Any) -> str:
+        self.asked.append(what)
+        if what == self.failing:
+            raise PlatformError(f"{what} failed")
+        if "-o" in command:
+            command[command.index("-o") + 1].write_text("a program")
+        return "go version go1.99 linux/amd64"
+
+
+@pytest.fixture
+def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Builder]:
+    """A builder of ENTRIES on a given machine, with an empty registry."""
+    (folder / "tool" / "go.mod").write_text("module tool\n\ngo 1.26\n")
+    module = "ansible_collections.mlops.platform.plugins.module_utils.image_build"
+
+    def make(machine: Machine) -> Builder:
+        monkeypatch.setattr(f"{module}.run", machine.run)
+        monkeypatch.setattr(f"{module}.held", lambda references: set())
+        monkeypatch.setattr(f"{module}.check_space", lambda folder, plan: None)
+        monkeypatch.setattr(f"{module}.shutil.which", lambda program, path=None: f"/usr/bin/{program}")
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+        builder = Builder(load(folder), tmp_path / "cache", lines.append, go_version="1.26.8")
+        (builder.go_caches / "mod").mkdir(parents=True)
+        return builder
+
+    lines: list[str] = []
+    return make
+
+
+def test_all_is_built_and_only_results_are_kept(build: Callable[[Machine], Builder]) -> None:
+    machine = Machine()
+    builder = build(machine)
+    assert builder.build(["app", "tool", "helper"]) == ["tool", "base", "app", "helper"]
+    stored = [what for what in machine.asked if what.startswith("buildah push")]
+    assert sorted(stored) == ["buildah push of app", "buildah push of base", "buildah push of helper"]
+    assert stored[0] == "buildah push of base"
+    assert builder.catalogue.program_path("tool", builder.cache).read_text() == "a program"
+    assert set(builder.seconds) == {"tool", "base", "app", "helper"}
+    assert not builder.left_over()
+
+
+def test_the_first_failure_is_told_and_the_rest_is_not_begun(build: Callable[[Machine], Builder]) -> None:
+    machine = Machine(failing="Installing the Debian packages of base")
+    builder = build(machine)
+    with pytest.raises(PlatformError, match="Installing the Debian packages of base failed"):
+        builder.build(["app", "helper"])
+    assert not [what for what in machine.asked if what.startswith("buildah")]
+    assert not builder.work.exists()
+    assert builder.go_caches.exists(), "what was compiled is there for the next run"
+
+
+def test_what_is_edited_while_it_is_built_is_not_stored(
+    build: Callable[[Machine], Builder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+    builder = build(machine)
+    compile_it = machine.run
+
+    def edit(command: list[Any], **options: Any) -> str:
+        (builder.catalogue.folder / "tool" / "main.go").write_text("changed")
+        return compile_it(command, **options)
+
+    monkeypatch.setattr("ansible_collections.mlops.platform.plugins.module_utils.image_build.run", edit)
+    with pytest.raises(PlatformError, match="images/tool was edited while tool was built: run again"):
+        builder.build(["tool"])
+    assert not builder.catalogue.program_path("tool", builder.cache).exists()
+
+
+def test_what_a_killed_run_left_is_removed(build: Callable[[Machine], Builder]) -> None:
+    builder = build(Machine())
+    (builder.work / "app").mkdir(parents=True)
+    (builder.work / "app" / "half").write_text("")
+    builder.build(["tool"])
+    assert not builder.left_over()
 
 
 def test_the_pins_are_what_the_locks_hold() -> None:

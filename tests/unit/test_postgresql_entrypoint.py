@@ -15,7 +15,8 @@ import pytest
 def entrypoint() -> ModuleType:
     path = Path(__file__).parents[2] / "images/postgresql/entrypoint.py"
     spec = importlib.util.spec_from_file_location("postgresql_entrypoint", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
