@@ -1,0 +1,146 @@
+"""Every role, rendered for every inventory without a cluster, is what was reviewed, and keeps the rules of pods.
+
+After an intended change write the files anew and review the difference:
+
+    GOLDEN_UPDATE=1 make golden && git diff tests/golden
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pod_rules import containers, pod_of, problems
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent
+INVENTORIES = {
+    "local": ROOT / "inventories" / "local",
+    "existing": ROOT / "inventories" / "existing",
+    "scaled": GOLDEN / "inventories" / "scaled",
+}
+COMPONENTS = ("minio", "mlflow", "postgresql")
+CASES = [(inventory, component) for inventory in INVENTORIES for component in COMPONENTS]
+IMAGES: dict[str, Any] = yaml.safe_load((ROOT / "group_vars" / "all" / "images.yml").read_text(encoding="utf-8"))
+
+Manifests = list[dict[str, Any]]
+
+
+def render(inventory: str, folder: Path) -> dict[str, Manifests]:
+    """The manifests of every component of an inventory."""
+    program = Path(sys.executable).parent / "ansible-playbook"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
+    environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "KUBECONFIG": str(folder / "none")}
+    command = [program, "playbooks/render.yml", "-i", INVENTORIES[inventory], "-e", f"component_render_directory={folder}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {path.stem: list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) for path in folder.glob("*.yml")}
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Manifests]]:
+    """The manifests by inventory and component."""
+    return {inventory: render(inventory, tmp_path_factory.mktemp(inventory)) for inventory in INVENTORIES}
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """An inventory and a component."""
+    found: tuple[str, str] = request.param
+    return found
+
+
+@pytest.fixture
+def manifests(rendered: dict[str, dict[str, Manifests]], case: tuple[str, str]) -> Manifests:
+    """The manifests of a case."""
+    inventory, component = case
+    return rendered[inventory][component]
+
+
+def images_of(manifests: Manifests) -> list[str]:
+    return [container["image"] for item in manifests for container in containers(pod_of(item) or {})]
+
+
+class Readable(yaml.SafeDumper):
+    """Writes texts of several lines as such."""
+
+
+def _text(dumper: Readable, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _text)
+
+
+def normalised(manifests: Manifests) -> str:
+    """The manifests as text, without what changes whenever an image is built of something else."""
+    text: str = yaml.dump_all(manifests, Dumper=Readable, width=120)
+    for image in images_of(manifests):
+        text = text.replace(image, f"{image.rpartition(':')[0]}:<tag>")
+    for job in (item["metadata"]["name"] for item in manifests if item["kind"] == "Job"):
+        text = text.replace(job, f"{job.rpartition('-')[0]}-<hash>")
+    return text
+
+
+def test_every_component_is_rendered(rendered: dict[str, dict[str, Manifests]]) -> None:
+    assert {name: sorted(found) for name, found in rendered.items()} == dict.fromkeys(INVENTORIES, list(COMPONENTS))
+
+
+def test_manifests_are_as_reviewed(manifests: Manifests, case: tuple[str, str]) -> None:
+    inventory, component = case
+    path = GOLDEN / inventory / f"{component}.yml"
+    text = normalised(manifests)
+    if os.environ.get("GOLDEN_UPDATE"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs: see GOLDEN_UPDATE in {Path(__file__).name}"
+
+
+def test_pods_keep_the_rules(manifests: Manifests) -> None:
+    workloads = [item for item in manifests if pod_of(item) is not None]
+    assert workloads, "a component without a workload"
+    assert {item["metadata"]["name"]: problems(item) for item in workloads if problems(item)} == {}
+
+
+def test_service_accounts_give_no_token(manifests: Manifests) -> None:
+    accounts = [item for item in manifests if item["kind"] == "ServiceAccount"]
+    assert [item["automountServiceAccountToken"] for item in accounts] == [False] * len(accounts)
+
+
+def test_no_secret_is_in_a_manifest(manifests: Manifests) -> None:
+    assert [item["metadata"]["name"] for item in manifests if item["kind"] == "Secret"] == []
+    assert "not-in-a-manifest" not in yaml.safe_dump_all(manifests)
+
+
+def test_images_are_those_of_the_catalogue(manifests: Manifests, case: tuple[str, str]) -> None:
+    registry = "registry.example.org/mlops" if case[0] == "scaled" else "localhost:5000"
+    images = images_of(manifests)
+    assert images
+    for image in images:
+        name, _, tag = image.removeprefix(f"{registry}/").partition(":")
+        assert name in IMAGES["platform_images_catalogue"], image
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+-[0-9a-f]{12}", tag), f"{image}: the tag must be the hash of its content"
+
+
+def test_objects_say_whose_they_are(manifests: Manifests, case: tuple[str, str]) -> None:
+    for item in manifests:
+        labels = item["metadata"]["labels"]
+        assert labels["mlops.platform/component"] == case[1]
+        assert labels["app.kubernetes.io/managed-by"] == "mlops.platform"
+
+
+def test_every_service_finds_its_pods(manifests: Manifests) -> None:
+    """The labels and ports that a Service selects are there."""
+    templates = [item["spec"]["template"] for item in manifests if pod_of(item) is not None]
+    for service in (item for item in manifests if item["kind"] == "Service"):
+        selector = service["spec"]["selector"].items()
+        found = [template for template in templates if selector <= template["metadata"]["labels"].items()]
+        ports = {port["name"] for template in found for box in template["spec"]["containers"] for port in box["ports"]}
+        wanted = {port["targetPort"] for port in service["spec"]["ports"]}
+        assert wanted <= ports, service["metadata"]["name"]
