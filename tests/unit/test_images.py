@@ -328,7 +328,7 @@ def test_registries_elsewhere_are_asked_over_https() -> None:
 
 def test_nothing_missing_is_nothing_done(folder: Path, tmp_path: Path, registry: str) -> None:
     app = {"version": "1", "source": "upstream", "upstream": f"{registry}/app:1"}
-    builder = Builder(load(folder, registry=registry, app=app), tmp_path / "cache", print, go_version="1.26.8")
+    builder = Builder(load(folder, registry=registry, app=app), tmp_path / "cache", print, go_version="1.26.4")
     assert builder.build(["app"]) == []
     assert not (tmp_path / "cache").exists()
 
@@ -361,7 +361,7 @@ def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         monkeypatch.setattr(f"{module}.check_space", lambda folder, plan: None)
         monkeypatch.setattr(f"{module}.shutil.which", lambda program, path=None: f"/usr/bin/{program}")
         monkeypatch.setattr("os.geteuid", lambda: 0)
-        builder = Builder(load(folder), tmp_path / "cache", lines.append, go_version="1.26.8")
+        builder = Builder(load(folder), tmp_path / "cache", lines.append, go_version="1.26.4")
         (builder.go_caches / "mod").mkdir(parents=True)
         return builder
 
