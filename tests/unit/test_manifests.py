@@ -31,7 +31,9 @@ def make(kind: str, name: str, api: str = "v1", **fields: Any) -> Manifest:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "ml"}, **fields}
 
 
-def workload(name: str, *, kind: str = "Deployment", volumes: Any = (), container: Any = None, **metadata: Any) -> Manifest:
+def workload(
+    name: str, *, kind: str = "Deployment", volumes: Any = (), container: Any = None, **metadata: Any
+) -> Manifest:
     """A workload with one container."""
     pod = {"containers": [{"name": "main", "image": "a:1", **(container or {})}], "volumes": list(volumes)}
     made = make(kind, name, "batch/v1" if kind == "Job" else "apps/v1", spec={"template": {"spec": pod}})
@@ -147,7 +149,11 @@ def test_a_changed_configuration_rolls_its_users_only() -> None:
     "pod",
     [
         {"volumes": mounted("c")},
-        {"volumes": [{"name": "all", "projected": {"sources": [{"secret": {"name": "s"}}, {"configMap": {"name": "c"}}]}}]},
+        {
+            "volumes": [
+                {"name": "a", "projected": {"sources": [{"secret": {"name": "s"}}, {"configMap": {"name": "c"}}]}}
+            ]
+        },
         {"containers": [{"envFrom": [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}}]}]},
         {"initContainers": [{"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "a"}}}]}]},
     ],

@@ -88,9 +88,7 @@ def test_a_pod_that_keeps_all_rules() -> None:
          "container first: no requests.cpu"),
     ],
 )  # fmt: skip
-def test_what_breaks_a_rule_is_found(
-    change: Callable[[dict[str, Any], dict[str, Any]], object], problem: str
-) -> None:
+def test_what_breaks_a_rule_is_found(change: Callable[[dict[str, Any], dict[str, Any]], object], problem: str) -> None:
     assert problem in broken(change)
 
 

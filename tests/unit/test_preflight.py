@@ -51,11 +51,17 @@ def test_a_role_that_is_no_component() -> None:
     [
         ({"mlflow_port": 5000, "mlflow_allowed_hosts": ["a"]}, None),
         ({"mlflow_port": "5000"}, None),
-        ({"mlflow_replicsa": 2}, "mlflow_replicsa: the role mlflow has no such variable; did you mean mlflow_replicas?"),
+        (
+            {"mlflow_replicsa": 2},
+            "mlflow_replicsa: the role mlflow has no such variable; did you mean mlflow_replicas?",
+        ),
         ({"mlflow_zzz": 2}, "mlflow_zzz: the role mlflow has no such variable"),
         ({"mlflow_port": "many"}, "(mlflow_port is 'many')"),
         ({"mlflow_allowed_hosts": {"a": 1}}, "(mlflow_allowed_hosts is {'a': 1})"),
-        ({"mlflow_service_type": "Ingress"}, "value of mlflow_service_type must be one of: ClusterIP, NodePort, LoadBalancer"),
+        (
+            {"mlflow_service_type": "Ingress"},
+            "value of mlflow_service_type must be one of: ClusterIP, NodePort, LoadBalancer",
+        ),
         ({"mlflow_autoscaling_enabled": "maybe"}, "(mlflow_autoscaling_enabled is 'maybe')"),
     ],
 )

@@ -33,6 +33,7 @@ def deployment(**status: Any) -> dict[str, Any]:
     return live("Deployment", **{"observedGeneration": 2, **status})
 
 
+UNSEEN = "the change has not been seen by its controller yet"
 READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
 
 
@@ -45,7 +46,7 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
         (deployment(**READY | {"updatedReplicas": 1}), False, "2 of 2 available, 1 updated"),
         (deployment(**READY | {"replicas": 3}), False, "2 of 2 available, 2 updated"),  # an old pod is still there
         (live("Deployment", **READY), False, "2 of 2 available, 2 updated"),  # no controller has seen it yet
-        (live("Deployment", observedGeneration=1, **READY), False, "the change has not been seen by its controller yet"),
+        (live("Deployment", observedGeneration=1, **READY), False, UNSEEN),
         (live("Deployment", spec={"replicas": 0}, observedGeneration=2), True, "0 of 0 available, 0 updated"),
         (live("Deployment"), False, "0 of 2 available, 0 updated"),
         # StatefulSets
@@ -64,15 +65,23 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
             True,
             "2 of 2 ready, 0 updated",
         ),
-        (live("StatefulSet", observedGeneration=2, readyReplicas=1, updatedReplicas=2), False, "1 of 2 ready, 2 updated"),
+        (
+            live("StatefulSet", observedGeneration=2, readyReplicas=1, updatedReplicas=2),
+            False,
+            "1 of 2 ready, 2 updated",
+        ),
         # DaemonSets
         (
-            live("DaemonSet", observedGeneration=2, desiredNumberScheduled=1, numberAvailable=1, updatedNumberScheduled=1),
+            live(
+                "DaemonSet", observedGeneration=2, desiredNumberScheduled=1, numberAvailable=1, updatedNumberScheduled=1
+            ),
             True,
             "1 of 1 available, 1 updated",
         ),
         (
-            live("DaemonSet", observedGeneration=2, desiredNumberScheduled=3, numberAvailable=3, updatedNumberScheduled=1),
+            live(
+                "DaemonSet", observedGeneration=2, desiredNumberScheduled=3, numberAvailable=3, updatedNumberScheduled=1
+            ),
             False,
             "3 of 3 available, 1 updated",
         ),
@@ -82,11 +91,15 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
         # What is judged by a condition
         (live("CustomResourceDefinition", conditions=[condition("Established")]), True, "Established"),
         (live("CustomResourceDefinition"), False, "not Established: no word yet"),
-        (live("APIService", conditions=[condition("Available", "False", message="no pod")]), False, "not Available: no pod"),
+        (
+            live("APIService", conditions=[condition("Available", "False", message="no pod")]),
+            False,
+            "not Available: no pod",
+        ),
         # What is there is ready
         (live("Service"), True, "exists"),
     ],
-)  # fmt: skip
+)
 def test_state_of_each_kind(obj: dict[str, Any], ready: bool, message: str) -> None:
     assert state(obj) == State(f"{obj['kind']} ml/web", ready, message, None)
 
@@ -99,14 +112,18 @@ def test_state_of_each_kind(obj: dict[str, Any], ready: bool, message: str) -> N
             "pods is forbidden: violates PodSecurity",
         ),
         (
-            deployment(conditions=[condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="late")]),
+            deployment(
+                conditions=[condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="late")]
+            ),
             "late",
         ),
-        (live("Job", conditions=[condition("Failed", reason="BackoffLimitExceeded", message="4 times")]),
-         "BackoffLimitExceeded: 4 times"),
+        (
+            live("Job", conditions=[condition("Failed", reason="BackoffLimitExceeded", message="4 times")]),
+            "BackoffLimitExceeded: 4 times",
+        ),
     ],
     ids=["ReplicaFailure", "ProgressDeadlineExceeded", "failed Job"],
-)  # fmt: skip
+)
 def test_what_waiting_does_not_help_is_a_failure(obj: dict[str, Any], failure: str) -> None:
     found = state(obj)
     assert (found.ready, found.failure) == (False, failure)
