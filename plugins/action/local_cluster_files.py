@@ -16,11 +16,13 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "directory": {"type": "path", "required": True},
         "files": {"type": "dict", "required": True},
+        "closed_directories": {"type": "list", "elements": "path", "default": []},
     }
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         directory = Path(arguments["directory"])
-        changed = [str(directory)] if make_directory(directory, mode=0o700, dry_run=self.check_mode) else []
+        closed = [directory, *map(Path, arguments["closed_directories"])]
+        changed = [str(path) for path in closed if make_directory(path, mode=0o700, dry_run=self.check_mode)]
         for name, content in arguments["files"].items():
             if not isinstance(content, str):
                 raise PlatformError(f"{name}: the content must be text, not {type(content).__name__}")

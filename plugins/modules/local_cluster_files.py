@@ -13,6 +13,11 @@ options:
     description: The directory (mode 0700).
     type: path
     required: true
+  closed_directories:
+    description: Other directories that must be there and that only root may enter.
+    type: list
+    elements: path
+    default: []
   files:
     description: Contents by the path inside the directory.
     type: dict
@@ -31,7 +36,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: The files that were written.
+  description: The files and directories that were made or changed.
   returned: success
   type: list
   elements: str

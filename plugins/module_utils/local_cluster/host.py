@@ -175,7 +175,8 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
     return done
 
 
-def _saved(program: str) -> str:
+def saved_rules(program: str) -> str:
+    """The rules of `iptables` or `ip6tables` as text."""
     return run([f"{program}-save"], what="Reading iptables")
 
 
