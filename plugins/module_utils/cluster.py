@@ -20,6 +20,7 @@ DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLis
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 
 class ApiError(PlatformError):
@@ -126,17 +127,17 @@ class Cluster:
             raise
         return found
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> Objects:
         """The objects of a kind (in one namespace, matching a label selector)."""
         return self._list(self.resource(api_version, kind).path(namespace), selector, "application/json")
 
-    def list_metadata(self, resource: Resource, namespace: str | None, selector: str) -> list[Object]:
+    def list_metadata(self, resource: Resource, namespace: str | None, selector: str) -> Objects:
         """The metadata of the objects of a kind, without their content: cheap however large they are."""
         return self._list(resource.path(namespace), selector, METADATA_LIST)
 
-    def _list(self, path: str, selector: str, accept: str) -> list[Object]:
+    def _list(self, path: str, selector: str, accept: str) -> Objects:
         query = {"labelSelector": selector} if selector else None
-        items: list[Object] | None = self.request("GET", path, query=query, accept=accept)["items"]
+        items: Objects | None = self.request("GET", path, query=query, accept=accept)["items"]
         return items or []  # the API server writes an empty list of metadata as null
 
     def apply(self, manifest: Object) -> Object:

@@ -16,6 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     WORKLOADS,
     Manifest,
     identity,
+    title,
 )
 
 AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
@@ -76,7 +77,7 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
     for manifest in awaited:
         found = live.get(identity(manifest))
         if found is None:
-            states.append(rollout.State(rollout.title(manifest), False, "does not exist"))
+            states.append(rollout.State(title(manifest), False, "does not exist"))
             continue
         state = rollout.state(found)
         if not state.ready and found["kind"] in WORKLOADS:

@@ -79,9 +79,11 @@ class ComponentAction(PlatformAction):
         Raises PlatformError as soon as one of them has failed.
         """
         directory = run_directory(self.task_vars)
+        if directory is None:
+            return
         in_run = set(self.task_vars.get("ansible_play_hosts_all") or [])
         waited = said = time.monotonic()
-        for need in sorted(in_run.intersection(self.component.requires) if directory else ()):
+        for need in sorted(in_run.intersection(self.component.requires)):
             marker = marker_path(directory, need)
             while not marker.exists():
                 time.sleep(LOOK_SECONDS)

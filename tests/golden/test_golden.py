@@ -37,7 +37,7 @@ def render(inventory: str, folder: Path) -> dict[str, Manifests]:
     program = Path(sys.executable).parent / "ansible-playbook"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
     environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "KUBECONFIG": str(folder / "none")}
-    command = [program, "playbooks/render.yml", "-i", INVENTORIES[inventory]]
+    command: list[str | Path] = [program, "playbooks/render.yml", "-i", INVENTORIES[inventory]]
     command += ["-e", f"component_render_directory={folder}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure.base impo
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from minio import Minio, MinioAdmin
 from minio.commonconfig import ENABLED
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
 from minio.versioningconfig import OFF, SUSPENDED, VersioningConfig
 from urllib3 import PoolManager
@@ -39,7 +39,7 @@ def policy(buckets: Sequence[str], access: str) -> dict[str, Any]:
 
 def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two policies allow the same: MinIO returns lists in an order of its own."""
-    return _sorted(one) == _sorted(other)
+    return bool(_sorted(one) == _sorted(other))
 
 
 def _sorted(value: Any) -> Any:

@@ -28,8 +28,8 @@ class MlflowUserStep(Step):
         admin = MlflowApi(url, *access.secret(self.admin, "username", "password"))
         try:
             admin.call("GET", "users/get", username=username)
-        except CheckFailed as error:
-            if error.observed != 404:
+        except CheckFailed as unknown:
+            if unknown.observed != 404:
                 raise
             if not check_mode:
                 admin.call("POST", "users/create", username=username, password=password)
