@@ -9,11 +9,11 @@ export UV_CACHE_DIR ?= $(MLOPS_PLATFORM_CACHE)/uv-cache
 export UV_PYTHON_DOWNLOADS := never
 
 # One environment for each content of the lock, outside the checkout: a second checkout finds it ready.
-lock = $(shell cat pyproject.toml uv.lock | sha256sum | cut -c1-12)
+lock = $(shell sha256sum < uv.lock | cut -c1-12)
 UV := $(MLOPS_PLATFORM_CACHE)/uv/bin/uv
 ENV := $(MLOPS_PLATFORM_CACHE)/environments/$(lock)
 DEV := $(ENV)-dev
-PLATFORM = $(ENV)/bin/python tools/platform.py
+PLATFORM = $(ENV)/bin/python tools/verbs.py
 CHECK = PATH=$(DEV)/bin:$$PATH $(DEV)/bin/python tools/check.py
 
 up: $(ENV)/.ready ## make the platform: cluster, images, components, a first model

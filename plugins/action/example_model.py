@@ -15,6 +15,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.forward import Forw
 from ansible_collections.mlops.platform.plugins.module_utils.process import run
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 
+TRAINING_SECONDS = 300
+
 
 class ActionModule(PlatformAction):
     """See plugins/modules/example_model.py for the documentation."""
@@ -40,11 +42,12 @@ class ActionModule(PlatformAction):
                 "MLFLOW_TRACKING_USERNAME": username,
                 "MLFLOW_TRACKING_PASSWORD": password,
                 "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
                 "PYTHONWARNINGS": "ignore",
             }
             script = Path(arguments["script"])
-            command = [sys.executable, script, "train", "verify"]
-            output = run(command, what=f"the example {script.name}", env=environment)
+            command: list[str | Path] = [sys.executable, script, "train", "verify"]
+            output = run(command, what=f"the example {script.name}", env=environment, timeout=TRAINING_SECONDS)
         try:
             found: dict[str, Any] = json.loads(output.splitlines()[-1])
         except (ValueError, IndexError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.mlops.platform.plugins.module_utils import generated_secrets
@@ -61,8 +61,9 @@ def provision(
     _ensure_namespaces(cluster, component, check_mode)
     secrets = generated_secrets.ensure(cluster, component.secrets, component.name, check_mode)
     memory = load_memory(cluster, component)
-    differing = {identity(item.manifest): item for item in differences(manifests, live(cluster, component, manifests), memory)}
-    orphans = _orphans(manifests, memory)
+    present = live(cluster, component, manifests)
+    differing = {identity(item.manifest): item for item in differences(manifests, present, memory)}
+    orphans = _orphans(manifests, {*memory, *present})
     result = Objects(changed=[f"Secret {name}" for name in secrets], unchanged=len(manifests) - len(differing))
     if check_mode:
         for item in differing.values():
@@ -92,7 +93,7 @@ def provision(
 def live(cluster: Cluster, component: Component, manifests: Sequence[Manifest]) -> dict[str, Object]:
     """The metadata of the component's objects in the cluster by identity: one LIST per kind and namespace."""
     places = sorted({(m["apiVersion"], m["kind"], m["metadata"].get("namespace") or "") for m in manifests})
-    selector = f"{COMPONENT_LABEL}={component.name}"
+    selector = f"{COMPONENT_LABEL}={component.name},app.kubernetes.io/managed-by=mlops.platform"
     found: dict[str, Object] = {}
     for api_version, kind, namespace in places:
         try:
@@ -147,10 +148,10 @@ def _ensure_namespaces(cluster: Cluster, component: Component, check_mode: bool)
             cluster.apply(wanted)
 
 
-def _orphans(manifests: Sequence[Manifest], memory: Memory) -> list[str]:
-    """Identities of what an earlier run applied and no template makes any more."""
+def _orphans(manifests: Sequence[Manifest], applied: Iterable[str]) -> list[str]:
+    """Identities of what an earlier run applied, finished or not, and no template makes any more."""
     wanted = {identity(item) for item in manifests}
-    return [key for key in memory if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
+    return [key for key in sorted(applied) if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
 
 
 def _forget_failed_jobs(cluster: Cluster, phase: Sequence[Manifest]) -> None:

@@ -26,27 +26,35 @@ LENGTH = 32
 class SecretSpec:
     """One Secret: `generate` names keys with random values, `values` keys that are given.
 
-    A value may refer to other keys of the same Secret as `{key}` (dashes become underscores); what
-    is put there is percent-encoded, fit for a URL. `copies` are further namespaces that get the
-    same Secret.
+    `derive` has keys made of the others: `{key}` (dashes become underscores) is replaced by that
+    key's value, percent-encoded, fit for a URL. `copies` are further namespaces that get the same
+    Secret.
     """
 
     name: str
     namespace: str
     generate: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
+    derive: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], namespace: str) -> SecretSpec:
         """A spec from a role's data; unknown keys are refused."""
-        allowed = {"name", "namespace", "generate", "values", "copies"}
+        allowed = {"name", "namespace", "generate", "values", "derive", "copies"}
         unknown = set(raw) - allowed
         if unknown or not raw.get("name"):
             raise PlatformError(f"secrets: {dict(raw)!r} must have a name and no other keys than {sorted(allowed)}")
         own = str(raw.get("namespace") or namespace)
         copies = dict.fromkeys(str(item) for item in raw.get("copies", []) if item != own)
-        return cls(str(raw["name"]), own, tuple(raw.get("generate", [])), dict(raw.get("values", {})), tuple(copies))
+        return cls(
+            name=str(raw["name"]),
+            namespace=own,
+            generate=tuple(raw.get("generate", [])),
+            values=dict(raw.get("values", {})),
+            derive=dict(raw.get("derive", {})),
+            copies=tuple(copies),
+        )
 
 
 def complete(
@@ -54,14 +62,12 @@ def complete(
 ) -> dict[str, str]:
     """All values of a Secret: what exists is kept, what is missing generated, the rest derived from both."""
     make = random or (lambda: "".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
-    generated = {key: existing.get(key) or make() for key in spec.generate}
-    plain = {key: value for key, value in spec.values.items() if "{" not in value}
-    known = {key.replace("-", "_"): quote(value, safe="") for key, value in {**generated, **plain}.items()}
+    own = {key: existing.get(key) or make() for key in spec.generate} | dict(spec.values)
+    known = {key.replace("-", "_"): quote(value, safe="") for key, value in own.items()}
     try:
-        derived = {key: value.format(**known) for key, value in spec.values.items() if "{" in value}
-    except KeyError as error:
-        raise PlatformError(f"secrets: {spec.name} refers to {error}, which is none of its keys") from error
-    return {**generated, **plain, **derived}
+        return own | {key: pattern.format(**known) for key, pattern in spec.derive.items()}
+    except (KeyError, IndexError, ValueError) as error:
+        raise PlatformError(f"secrets: {spec.name} derives a key from {error}, which is none of its keys") from error
 
 
 def ensure(cluster: Cluster, specs: Sequence[SecretSpec], component: str, check_mode: bool = False) -> list[str]:

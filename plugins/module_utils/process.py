@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,11 +27,13 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
+    timeout: float | None = None,
 ) -> str:
     """Run `command` to its end and return its output (standard error included).
 
-    `on_line` is called with each line as it comes. A program that fails raises PlatformError
-    saying `what` failed, with the last 20 lines it printed.
+    `on_line` is called with each line as it comes. A program that fails, or is not done after
+    `timeout` seconds and is killed, raises PlatformError saying `what` failed, with the last 20
+    lines it printed.
     """
     words = [str(word) for word in command]
     try:
@@ -48,6 +51,9 @@ def run(
     except FileNotFoundError as error:
         raise PlatformError(f"{what}: the program {words[0]!r} is not installed") from error
     lines: list[str] = []
+    killer = threading.Timer(timeout or 0, child.kill)
+    if timeout:
+        killer.start()
     assert child.stdout is not None
     with child.stdout:
         for line in child.stdout:
@@ -55,6 +61,7 @@ def run(
             if on_line:
                 on_line(lines[-1])
     status = child.wait()
+    killer.cancel()
     if status:
         tail = "\n".join(lines[-20:])
         raise PlatformError(f"{what} failed: {' '.join(words[:3])} ... ended with status {status}:\n{tail}")

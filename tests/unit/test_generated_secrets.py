@@ -20,7 +20,8 @@ CONNECTION = SecretSpec(
     "credentials",
     "db",
     generate=("password",),
-    values={"username": "ml/flow", "connection-string": "postgresql://{username}:{password}@host/db"},
+    values={"username": "ml/flow"},
+    derive={"connection-string": "postgresql://{username}:{password}@host/db"},
     copies=("apps",),
 )
 
@@ -72,13 +73,13 @@ def test_derived_values_are_percent_encoded_and_follow_their_source() -> None:
 
 
 def test_dashes_become_underscores_in_references() -> None:
-    spec = SecretSpec("s", "n", ("secret-key",), {"line": "key={secret_key}"})
+    spec = SecretSpec("s", "n", ("secret-key",), derive={"line": "key={secret_key}"})
     assert complete(spec, {"secret-key": "k"})["line"] == "key=k"
 
 
 def test_a_reference_to_no_key_is_named() -> None:
     with pytest.raises(PlatformError, match="secrets: s refers to 'pasword', which is none of its keys"):
-        complete(SecretSpec("s", "n", ("password",), {"url": "x://{pasword}"}), {})
+        complete(SecretSpec("s", "n", ("password",), derive={"url": "x://{pasword}"}), {})
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 
 @pytest.fixture
 def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """tools/platform.py with its reports in `tmp_path`."""
-    path = Path(__file__).parents[2] / "tools" / "platform.py"
+    """tools/verbs.py with its reports in `tmp_path`."""
+    path = Path(__file__).parents[2] / "tools" / "verbs.py"
     spec = importlib.util.spec_from_file_location("platform_verbs", path)
     assert spec
     assert spec.loader
