@@ -25,6 +25,7 @@ class ActionModule(PlatformAction):
         "host": HOST_ARGUMENT,
         "log_dir": {"type": "path", "required": True},
         "node": {"type": "bool", "default": False},
+        "programs": {"type": "dict", "default": {}},
         "processes": {
             "type": "list",
             "elements": "dict",
@@ -58,7 +59,7 @@ class ActionModule(PlatformAction):
                 return {"changed": lifecycle.present()}
             done = lifecycle.stop()
             return {"changed": bool(done), "stopped": done}
-        steps = [_step(number, item) for number, item in enumerate(arguments["processes"])]
+        steps = [_step(number, item, arguments["programs"]) for number, item in enumerate(arguments["processes"])]
         if self.check_mode:
             wanted = lifecycle.would_start(steps)
             return {"changed": bool(wanted), "started": wanted}
@@ -66,10 +67,11 @@ class ActionModule(PlatformAction):
         return {"changed": outcome.changed, "started": outcome.started, "swept": outcome.swept}
 
 
-def _step(position: int, item: dict[str, Any]) -> Step:
+def _step(position: int, item: dict[str, Any], programs: dict[str, str]) -> Step:
+    called, *words = item["command"]
     program = Program(
         name=item["name"],
-        command=tuple(item["command"]),
+        command=(programs.get(called, called), *words),
         inputs=tuple(Path(path) for path in item["inputs"]),
         environment={key: str(value) for key, value in item["environment"].items()},
         position=position,

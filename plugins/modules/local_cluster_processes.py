@@ -59,6 +59,10 @@ options:
     description: Whether the processes are a whole cluster. Processes that are not in the list are then stopped.
     type: bool
     default: false
+  programs:
+    description: Paths of programs, by the name that the first word of a command may call them by.
+    type: dict
+    default: {}
   processes:
     description: The processes in the order in which they start.
     type: list
