@@ -13,6 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.files
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 from ansible_collections.mlops.platform.plugins.plugin_utils.local_cluster import HOST_ARGUMENT, host_of
 
+MADE_WITH = "cluster.json"  # the settings that are in the cluster's data and cannot change any more
 RESOLVERS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 
 
@@ -30,13 +31,15 @@ class ActionModule(PlatformAction):
     }
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        host = host_of(arguments["host"])
         problems = preflight.platform_problems()
         if not problems:
-            problems = self._problems(arguments, host_of(arguments["host"]))
+            problems = self._problems(arguments, host)
         if problems:
             raise PlatformError("This machine cannot run the cluster:\n" + "\n".join(f"- {item}" for item in problems))
+        note = json.dumps(arguments["unchangeable"], indent=1)
         return {
-            "changed": False,
+            "changed": write_file(host.state_dir / MADE_WITH, note, dry_run=self.check_mode),
             "missing_packages": preflight.missing_packages(arguments["packages"]),
             "nameservers": _nameservers(),
         }
@@ -46,12 +49,9 @@ class ActionModule(PlatformAction):
         disk = preflight.disk_problem(host.state_dir, arguments["disk_mib"])
         problems = [problem for problem in (memory, disk) if problem]
 
-        made = host.state_dir / "cluster.json"
-        settings = {name: str(value) for name, value in arguments["unchangeable"].items()}
-        if made.exists():
-            problems += preflight.kept_problems(json.loads(made.read_text()), settings)
-        elif not self.check_mode and not problems:
-            write_file(made, json.dumps(settings, indent=1))
+        if (host.state_dir / "etcd").exists():
+            made_with = json.loads((host.state_dir / MADE_WITH).read_text())
+            problems += preflight.kept_problems(made_with, arguments["unchangeable"])
 
         ports = {name: int(port) for name, port in arguments["ports"].items()}
         listening = preflight.listeners([Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")])
@@ -60,6 +60,8 @@ class ActionModule(PlatformAction):
         problems += preflight.port_problems(ports, listening, owners, machine.processes(host) if used else set())
 
         if machine.remembered(host) is None:  # else the routes and rules are the cluster's own
+            if machine.has_device(host.device):
+                problems.append(f"the machine already has a network device {host.device}: set local_cluster_device")
             existing = preflight.routes(Path("/proc/net/route").read_text())
             problems += preflight.overlap_problems(arguments["networks"], existing)
             if "iptables" not in preflight.missing_packages(arguments["packages"]):

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, iptables, mounts, sysctls
@@ -23,6 +22,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.super
 from ansible_collections.mlops.platform.plugins.module_utils.process import run
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+DEVICES = Path("/sys/class/net")
 CNI_RESULTS = Path("/var/lib/cni/results")  # fixed in libcni
 LOG_LINKS = Path("/var/log/containers")  # fixed in the kubelet
 SHIM_SOCKETS = Path("/run/containerd/s")  # fixed in containerd
@@ -77,9 +77,8 @@ def prepare(host: Host) -> bool:
     if set(enabled) - set(before.controllers):
         before.controllers = sorted({*before.controllers, *enabled})
         _remember(host, before)
-    if _link(host.device) is None:
+    if not has_device(host.device):
         _ip("link", "add", host.device, "type", "bridge")
-        _ip("link", "set", host.device, "alias", host.network)
         changed = True
     _ip("address", "replace", f"{host.address}/32", "dev", host.device)
     _ip("link", "set", host.device, "up")
@@ -99,10 +98,10 @@ def sweep(host: Host, seconds: float) -> list[str]:
     for point in points:
         mounts.unmount(point)
     done += [f"mounts ({len(points)})"] if points else []
-    if (link := _link(host.device)) and link.get("ifalias") == host.network:
-        _ip("link", "delete", host.device)
-        done.append(f"device {host.device}")
     if before and before.boot_id == boot_id():
+        if has_device(host.device):
+            _ip("link", "delete", host.device)
+            done.append(f"device {host.device}")
         done += _remove_rules(host, before)
         done += [f"kernel settings ({', '.join(names)})"] if (names := sysctls.restore(before.sysctls)) else []
     if _until(lambda: cgroups.remove(host.cgroup, cgroups.hierarchies(), before.controllers if before else ())):
@@ -113,6 +112,11 @@ def sweep(host: Host, seconds: float) -> list[str]:
         done.append(str(host.run_dir))
     _memory(host).unlink(missing_ok=True)
     return done
+
+
+def has_device(name: str) -> bool:
+    """Whether the machine has a network device called `name`."""
+    return (DEVICES / name).exists()
 
 
 def processes(host: Host) -> set[int]:
@@ -231,11 +235,6 @@ def _memory(host: Host) -> Path:
 
 def _remember(host: Host, before: Before) -> None:
     write_file(_memory(host), json.dumps(asdict(before), indent=1))
-
-
-def _link(device: str) -> dict[str, Any] | None:
-    links = json.loads(_ip("-json", "link", "show") or "[]")
-    return next((link for link in links if link["ifname"] == device), None)
 
 
 def _ip(*arguments: str) -> str:
