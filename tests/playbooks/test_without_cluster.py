@@ -1,0 +1,107 @@
+"""The verbs where there is nothing to talk to, or nothing to do: what they say, what they return, what they touch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: nowhere
+contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+clusters: [{name: nowhere, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: nobody, user: {}}]
+"""
+
+
+class Runner:
+    """Runs a verb as the Makefile does, with a cache and reports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "kubeconfig").write_text(KUBECONFIG, encoding="utf-8")
+
+    def __call__(self, verb: str, *options: str, inventory: str = "existing") -> tuple[int, str]:
+        """The exit status and the output of a verb."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
+        environment = kept | {
+            "KUBECONFIG": str(self.folder / "kubeconfig"),
+            "MLOPS_PLATFORM_CACHE": str(self.folder / "cache"),
+            "MLOPS_PLATFORM_REPORTS": str(self.folder / "reports"),
+        }
+        command = [sys.executable, str(ROOT / "tools" / "verbs.py"), verb, "--inventory", inventory]
+        command += ["--", *options] if options else []
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    def report(self) -> dict[str, Any]:
+        """The newest report, which is what its schema says."""
+        path = self.folder / "reports" / "latest" / "report.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(SCHEMA).validate(found)
+        return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
+
+
+def inventory(folder: Path, text: str) -> str:
+    """An inventory with one more line for a component."""
+    path = folder / "inventory"
+    path.mkdir()
+    hosts = (ROOT / "inventories" / "existing" / "hosts.yml").read_text(encoding="utf-8")
+    (path / "hosts.yml").write_text(f"{hosts.rstrip()}\n{text}", encoding="utf-8")
+    return str(path)
+
+
+def test_validate_without_a_cluster_could_not_check(run: Runner) -> None:
+    status, output = run("validate")
+    assert status == 2, output
+    report = run.report()
+    assert (report["verb"], report["status"], report["changed"]) == ("validate", "failed", 0)
+    assert "http://127.0.0.1:9 cannot be reached" in report["failures"][0]["message"]
+    assert "validate: failed, 0 changed, 0 of 0 checks healthy" in output
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("        mlfow:\n", "inventory: unknown component 'mlfow'; did you mean mlflow?"),
+        ("          mlflow_port: many\n", "(mlflow_port is 'many')"),
+        (
+            "          mlflow_replica: 2\n",
+            "mlflow_replica: the role mlflow has no such variable; did you mean mlflow_replicas?",
+        ),
+    ],
+    ids=["component", "type", "variable"],
+)
+def test_a_mistake_in_the_inventory_is_said_at_once(run: Runner, tmp_path: Path, lines: str, message: str) -> None:
+    status, output = run("site", inventory=inventory(tmp_path, lines))
+    assert status != 0
+    assert "1 problem, nothing was touched" in output
+    assert message in output
+    assert run.report()["status"] == "failed"
+
+
+def test_a_missing_requirement_is_named_with_what_may_stand_instead(run: Runner, tmp_path: Path) -> None:
+    path = inventory(tmp_path, "")
+    hosts = tmp_path / "inventory" / "hosts.yml"
+    hosts.write_text(hosts.read_text(encoding="utf-8").replace("        minio:\n", ""), encoding="utf-8")
+    status, output = run("site", inventory=path)
+    assert status != 0
+    assert "mlflow requires minio, which is not in the group components" in output
+    assert "set mlflow_s3_endpoint_url to an external endpoint" in output

@@ -1,0 +1,193 @@
+"""The tests of the Makefile: runs their steps in order, stops at the first failure, says what took the time.
+
+The Molecule step has a cluster of its own, which is removed again however the run ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.prefix) / "bin"
+CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / "mlops-platform")
+INVENTORY = ROOT / "molecule" / "inventory"
+PYTHON = ["plugins", "tools", "examples", "tests", "molecule"]
+# Only under this name are the plugins the modules that they are imported as.
+PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
+SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+
+
+@dataclass
+class Step:
+    """One command; `shown` ones print as they go, the others only when they fail."""
+
+    name: str
+    command: list[str]
+    shown: bool = False
+    seconds: float = 0.0
+    status: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+STEPS = {
+    "lint": [
+        Step("ruff check", ["ruff", "check", "."]),
+        Step("ruff format", ["ruff", "format", "--check", "."]),
+        Step("yamllint", ["yamllint", "--strict", "."]),
+        Step("mypy", ["mypy", PLUGINS, *PYTHON[1:]]),
+        Step("ansible-lint", ["ansible-lint"]),
+    ],
+    "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
+    "golden": [Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True)],
+    "molecule": [Step("molecule", ["molecule", "test", "--all"], shown=True)],
+}
+CLEAN = ["ansible-playbook", "playbooks/clean.yml", "-i", str(INVENTORY), "-e", "confirm=yes"]
+
+
+def environment() -> dict[str, str]:
+    """The environment of every step: the project's programs first, nothing of the caller's Ansible and Kubernetes."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_", "PLATFORM_"))
+    }
+    kept.pop("KUBECONFIG", None)
+    return {
+        **kept,
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "MLOPS_PLATFORM_CACHE": str(CACHE),
+        "MLOPS_PLATFORM_REPORTS": str(ROOT / ".ansible" / "molecule-reports"),
+        "MOLECULE_GLOB": "molecule/*/molecule.yml",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def execute(step: Step) -> int:
+    """Run a step to its end and note its time and its counts; returns its status. Its children end with it."""
+    print(f"--- {step.name}: {shlex.join(step.command)}", flush=True)
+    started = time.monotonic()
+    output: list[str] = []
+    child = subprocess.Popen(
+        step.command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert child.stdout
+        for line in child.stdout:
+            output.append(line)
+            if step.shown:
+                print(line, end="", flush=True)
+        step.status = child.wait()
+    finally:
+        step.seconds = time.monotonic() - started
+        if child.poll() is None:
+            end(child)
+    for line in output:
+        if found := SUMMARY.search(COLOURS.sub("", line)):
+            for number, kind in COUNT.findall(found[1]):
+                step.counts[kind] = step.counts.get(kind, 0) + int(number)
+    if step.status and not step.shown:
+        print("".join(output), end="")
+    print(f"{'failed' if step.status else 'ok'}: {step.name}, {step.seconds:.1f} s", flush=True)
+    return step.status
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """End a step's processes, politely first: ansible-playbook has children of its own."""
+    for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(child.pid, kind)
+            child.wait(seconds)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def own_cluster() -> Iterator[None]:
+    """No other run on this machine, and no cluster of the tests before and after."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another run is under way on this machine: waiting for its end", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        clean = Step("remove the tests' cluster", CLEAN)
+        if execute(clean):
+            raise SystemExit(1)
+        try:
+            yield
+        finally:
+            execute(clean)
+
+
+def run(names: list[str]) -> list[Step]:
+    """Run the steps of some parts until one fails; returns those that were begun."""
+    begun: list[Step] = []
+    for name in names:
+        for step in STEPS[name]:
+            begun.append(step)
+            if name == "molecule":
+                with own_cluster():
+                    execute(step)
+            else:
+                execute(step)
+            if step.status:
+                return begun
+    return begun
+
+
+def closing(steps: list[Step], seconds: float) -> str:
+    """What took the time, longest first, and a last line as pytest writes it."""
+    width = max(len(step.name) for step in steps)
+    lines: list[str] = []
+    for step in sorted(steps, key=lambda step: -step.seconds):
+        counts = ", ".join(f"{number} {kind}" for kind, number in step.counts.items())
+        lines.append(f"{step.name:{width}}  {step.seconds:7.1f} s  {counts}".rstrip())
+    totals: dict[str, int] = {}
+    for step in steps:
+        if step.status and not step.counts.get("failed"):
+            totals["failed"] = totals.get("failed", 0) + 1
+        for kind, number in (step.counts or ({} if step.status else {"passed": 1})).items():
+            totals[kind] = totals.get(kind, 0) + number
+    text = ", ".join(f"{totals[kind]} {kind}" for kind in ("failed", "passed", "skipped") if kind in totals)
+    return "\n".join(["", *lines, f"==== {text} in {seconds:.2f}s ===="])
+
+
+def interrupted(number: int, _: FrameType | None) -> None:
+    """Leave by way of every `finally`; further signals of the kind are not heard."""
+    signal.signal(number, lambda *_: None)  # a handler, unlike SIG_IGN, is not inherited by what cleans up
+    raise SystemExit(128 + number)
+
+
+def main() -> int:
+    """Parse the command line and run the parts; returns 0 where all passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["all", *STEPS])
+    part = parser.parse_args().part
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    started = time.monotonic()
+    steps = run(list(STEPS) if part == "all" else [part])
+    print(closing(steps, time.monotonic() - started))
+    return 1 if any(step.status for step in steps) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
