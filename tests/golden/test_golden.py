@@ -7,15 +7,22 @@ After an intended change write the files anew and review the difference:
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
+from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
+from ansible_collections.mlops.platform.plugins.module_utils.health import parse_checks
 from pod_rules import containers, pod_of, problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,21 +39,21 @@ IMAGES: dict[str, Any] = yaml.safe_load((ROOT / "group_vars" / "all" / "images.y
 Manifests = list[dict[str, Any]]
 
 
-def render(inventory: str, folder: Path) -> dict[str, Manifests]:
-    """The manifests of every component of an inventory."""
+def render(inventory: str, folder: Path) -> Path:
+    """A folder with the manifests (.yml) and the descriptions (.json) of an inventory's components."""
     program = Path(sys.executable).parent / "ansible-playbook"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
     environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "KUBECONFIG": str(folder / "none")}
-    command: list[str | Path] = [program, "playbooks/render.yml", "-i", INVENTORIES[inventory]]
+    command: list[str | Path] = [program, GOLDEN / "specs.yml", "-i", INVENTORIES[inventory]]
     command += ["-e", f"component_render_directory={folder}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {path.stem: list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) for path in folder.glob("*.yml")}
+    return folder
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Manifests]]:
-    """The manifests by inventory and component."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What was rendered, by inventory."""
     return {inventory: render(inventory, tmp_path_factory.mktemp(inventory)) for inventory in INVENTORIES}
 
 
@@ -58,10 +65,26 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture
-def manifests(rendered: dict[str, dict[str, Manifests]], case: tuple[str, str]) -> Manifests:
+def manifests(folders: dict[str, Path], case: tuple[str, str]) -> Manifests:
     """The manifests of a case."""
     inventory, component = case
-    return rendered[inventory][component]
+    return list(yaml.safe_load_all((folders[inventory] / f"{component}.yml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def description(folders: dict[str, Path], case: tuple[str, str]) -> Component:
+    """What the role says of the component, typed."""
+    inventory, component = case
+    return Component.parse(json.loads((folders[inventory] / f"{component}.json").read_text(encoding="utf-8")))
+
+
+def secrets_of(pod: Mapping[str, Any]) -> set[str]:
+    """The Secrets that a pod mounts or takes its environment from."""
+    names = {volume["secret"]["secretName"] for volume in pod.get("volumes", []) if "secret" in volume}
+    for container in containers(pod):
+        references = [variable.get("valueFrom", {}).get("secretKeyRef") for variable in container.get("env", [])]
+        names |= {reference["name"] for reference in references if reference}
+    return names
 
 
 def images_of(manifests: Manifests) -> list[str]:
@@ -89,10 +112,6 @@ def normalised(manifests: Manifests) -> str:
     return text
 
 
-def test_every_component_is_rendered(rendered: dict[str, dict[str, Manifests]]) -> None:
-    assert {name: sorted(found) for name, found in rendered.items()} == {name: list(COMPONENTS) for name in INVENTORIES}
-
-
 def test_manifests_are_as_reviewed(manifests: Manifests, case: tuple[str, str]) -> None:
     inventory, component = case
     path = GOLDEN / inventory / f"{component}.yml"
@@ -101,6 +120,29 @@ def test_manifests_are_as_reviewed(manifests: Manifests, case: tuple[str, str]) 
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8"), f"{path} differs: see GOLDEN_UPDATE in {Path(__file__).name}"
+
+
+def test_checks_and_steps_are_what_the_engine_knows(description: Component) -> None:
+    checks = parse_checks(description)
+    assert [check for check in checks if not isinstance(check, HttpCheck)], "a component is proven by a transaction"
+    assert len({check.name for check in checks}) == len(checks)
+    for raw in description.configure:
+        service = Service.parse(raw["service"], "here")
+        values = {key: value for key, value in raw.items() if key != "type"}
+        assert build(STEPS[raw["type"]], {**values, "service": service}, "here").service == service
+
+
+def test_every_secret_that_pods_use_is_made(
+    folders: dict[str, Path], case: tuple[str, str], manifests: Manifests
+) -> None:
+    """By this component or, copied into its namespace, by another one of the inventory."""
+    made: set[tuple[str, str]] = set()
+    for path in folders[case[0]].glob("*.json"):
+        for secret in Component.parse(json.loads(path.read_text(encoding="utf-8"))).secrets:
+            made |= {(space, secret.name) for space in (secret.namespace, *secret.copies)}
+    used = {(item["metadata"]["namespace"], name) for item in manifests for name in secrets_of(pod_of(item) or {})}
+    assert used
+    assert used <= made
 
 
 def test_pods_keep_the_rules(manifests: Manifests) -> None:
