@@ -17,15 +17,15 @@ PLATFORM = $(ENV)/bin/python tools/verbs.py
 CHECK = PATH=$(DEV)/bin:$$PATH $(DEV)/bin/python tools/check.py
 
 up: $(ENV)/.ready ## make the platform: cluster, images, components, a first model
-	@$(PLATFORM) up --inventory $(INVENTORY) -- $(OPTIONS)
+	@$(PLATFORM) up --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 site: $(ENV)/.ready ## provision and validate the components of INVENTORY
-	@$(PLATFORM) site --inventory $(INVENTORY) -- $(OPTIONS)
+	@$(PLATFORM) site --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 validate: $(ENV)/.ready ## run all checks: 0 healthy, 1 unhealthy, 2 could not check
-	@$(PLATFORM) validate --inventory $(INVENTORY) -- $(OPTIONS)
+	@$(PLATFORM) validate --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 down: $(ENV)/.ready ## stop the embedded cluster and remove what it made, but no data
-	@$(PLATFORM) down --inventory $(INVENTORY) -- $(OPTIONS)
+	@$(PLATFORM) down --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 clean: $(ENV)/.ready ## the same, and remove its data too (asks first, or CONFIRM=yes)
-	@$(PLATFORM) clean --inventory $(INVENTORY) -- $(OPTIONS)
+	@$(PLATFORM) clean --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 shell: $(ENV)/.ready ## a shell with kubectl, KUBECONFIG, MLFLOW_* and AWS_* set
 	@$(PLATFORM) shell --inventory $(INVENTORY)
 test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes its own cluster

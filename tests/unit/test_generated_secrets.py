@@ -78,7 +78,7 @@ def test_dashes_become_underscores_in_references() -> None:
 
 
 def test_a_reference_to_no_key_is_named() -> None:
-    with pytest.raises(PlatformError, match="secrets: s refers to 'pasword', which is none of its keys"):
+    with pytest.raises(PlatformError, match="secrets: s derives a key from 'pasword', which is none of its keys"):
         complete(SecretSpec("s", "n", ("password",), derive={"url": "x://{pasword}"}), {})
 
 
