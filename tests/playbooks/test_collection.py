@@ -1,0 +1,61 @@
+"""The collection as a user installs it: built, installed elsewhere, used by its full names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+TOP = {
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "docs", "examples", "group_vars", "images",
+    "inventories", "meta", "playbooks", "plugins", "requirements.yml", "roles", "templates",
+}  # fmt: skip
+
+
+def call(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """The output of a program of the environment, run without this checkout's configuration."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
+    environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(cwd / "none"), **variables}
+    words: list[str | Path] = [BIN / command[0], *command[1:]]
+    done = subprocess.run(
+        words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built collection."""
+    folder = tmp_path_factory.mktemp("built")
+    call("ansible-galaxy", "collection", "build", ROOT, "--output-path", folder, cwd=folder)
+    (found,) = folder.glob("mlops-platform-*.tar.gz")
+    return found
+
+
+def test_nothing_else_is_in_the_archive(archive: Path) -> None:
+    with tarfile.open(archive) as content:
+        names = content.getnames()
+    assert {name.partition("/")[0] for name in names} <= TOP
+    assert [name for name in names if "__pycache__" in name or "/." in name] == []
+
+
+def test_it_renders_what_the_checkout_renders(archive: Path, tmp_path: Path) -> None:
+    collections, project = tmp_path / "collections", tmp_path / "project"
+    shutil.copytree(ROOT / "inventories" / "local", project / "local")
+    call("ansible-galaxy", "collection", "install", "--offline", "-p", collections, archive, cwd=project)
+    for name, path in (("installed", collections), ("checkout", ROOT / ".collections")):
+        target = f"component_render_directory={tmp_path / name}"
+        command = ("ansible-playbook", "mlops.platform.render", "-i", "local", "-e", target)
+        call(*command, cwd=project, ANSIBLE_COLLECTIONS_PATH=str(path))
+    rendered = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "installed").iterdir()}
+    assert sorted(rendered) == ["minio.yml", "mlflow.yml", "postgresql.yml"]
+    for name, text in rendered.items():
+        assert text == (tmp_path / "checkout" / name).read_text(encoding="utf-8")
