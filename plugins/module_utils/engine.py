@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.mlops.platform.plugins.module_utils import generated_secrets
@@ -73,8 +73,7 @@ def provision(
     if not differing and not orphans:
         return result
 
-    pending = [[item for item in phase if identity(item) in differing] for phase in phases(manifests)]
-    pending = [phase for phase in pending if phase]
+    pending = _pending(manifests, differing)
     answers: dict[str, Object] = {}
     for number, phase in enumerate(pending):
         _forget_failed_jobs(cluster, phase)
@@ -82,7 +81,7 @@ def provision(
         _count(result, [differing[identity(item)] for item in phase], sent)
         answers |= {key: answer for key, (_, answer) in sent.items()}
         if number < len(pending) - 1:
-            gates = [item for item in phase if before_rollout(item) or item["kind"] == "CustomResourceDefinition"]
+            gates = [item for item in phase if _is_gate(item)]
             wait_ready(cluster, gates, component.name, component.timeout_seconds, progress)
     result.removed = [name for name in orphans if _remove(cluster, name)]
     kept = {key: value for key, value in memory.items() if key not in orphans}
@@ -134,6 +133,23 @@ def _save_memory(cluster: Cluster, component: Component, memory: Memory) -> None
             "data": {MEMORY_KEY: json.dumps(memory, sort_keys=True)},
         }
     )
+
+
+def _is_gate(manifest: Manifest) -> bool:
+    """Whether what comes after an object has to wait for it."""
+    return before_rollout(manifest) or manifest["kind"] == "CustomResourceDefinition"
+
+
+def _pending(manifests: Sequence[Manifest], differing: Container[str]) -> list[list[Manifest]]:
+    """What differs, in phases; those that have nothing to wait for are one with the next."""
+    pending: list[list[Manifest]] = []
+    for phase in phases(manifests):
+        rest = [item for item in phase if identity(item) in differing]
+        if pending and not any(map(_is_gate, pending[-1])):
+            pending[-1] += rest
+        elif rest:
+            pending.append(rest)
+    return pending
 
 
 def _ensure_namespaces(cluster: Cluster, component: Component, check_mode: bool) -> None:
