@@ -22,6 +22,8 @@ site: $(ENV)/.ready ## provision and validate the components of INVENTORY
 	@$(PLATFORM) site --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 validate: $(ENV)/.ready ## run all checks: 0 healthy, 1 unhealthy, 2 could not check
 	@$(PLATFORM) validate --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
+images: $(ENV)/.ready ## build the images of the components and push them to the registry
+	@$(PLATFORM) images --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 down: $(ENV)/.ready ## stop the embedded cluster and remove what it made, but no data
 	@$(PLATFORM) down --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 clean: $(ENV)/.ready ## the same, and remove its data too (asks first, or CONFIRM=yes)
@@ -44,4 +46,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: up site validate down clean shell test lint unit golden molecule help
+.PHONY: up site validate images down clean shell test lint unit golden molecule help

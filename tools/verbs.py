@@ -24,7 +24,8 @@ COULD_NOT_CHECK = 2
 # What a shell needs to know of an inventory, as Ansible sees it.
 FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace | default(platform_namespace),
     'port': mlflow_port | default(5000), 'minio': minio_namespace | default(platform_namespace),
-    'kubectl': lookup('mlops.platform.image', 'kubernetes') if groups.local_cluster | default([]) else ''} | to_json }}"""
+    'kubectl': lookup('mlops.platform.image', 'kubernetes') if groups.local_cluster | default([]) else ''}
+    | to_json }}"""
 
 
 def environment() -> dict[str, str]:
@@ -130,7 +131,7 @@ def kubectl_directory(program: str) -> str:
     folder = CACHE / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "kubectl"
-    if not link.is_symlink() or os.readlink(link) != program:
+    if not link.is_symlink() or str(link.readlink()) != program:
         link.unlink(missing_ok=True)
         link.symlink_to(program)
     return str(folder)
@@ -139,7 +140,7 @@ def kubectl_directory(program: str) -> str:
 def main() -> int:
     """Parse the command line and run the verb."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["up", "site", "down", "clean", "validate", "shell"])
+    parser.add_argument("verb", choices=["up", "site", "validate", "images", "down", "clean", "shell"])
     parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
     parser.add_argument("options", nargs="*", help="options of ansible-playbook, or the shell's command, after --")
     arguments = parser.parse_args()
