@@ -46,7 +46,7 @@ class ActionModule(PlatformAction):
         forks = int(context.CLIARGS.get("forks") or 5)
         if forks < len(components):
             problems.append(
-                f"ansible.cfg: forks is {forks}; components wait for each other, so at least {len(components)} are needed"
+                f"ansible.cfg: forks is {forks}; components wait for each other: at least {len(components)} are needed"
             )
         problems += self._shadowed(task_vars)
         if groups.get("local_cluster"):

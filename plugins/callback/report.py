@@ -86,7 +86,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 part.status = "unhealthy" if failed else "healthy"
         if failed and action != f"{PREFIX}component_failed":
             kind = "check" if action == f"{PREFIX}component_health" and "checks" in content else "task"
-            self._report.failures.append({"host": host, "task": task.get_name(), "kind": kind, "message": str(content.get("msg", ""))})
+            self._report.failures.append(
+                {"host": host, "task": task.get_name(), "kind": kind, "message": str(content.get("msg", ""))}
+            )
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if self._report is None:

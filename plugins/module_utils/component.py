@@ -55,9 +55,7 @@ def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
     Raises PlatformError for keys that the class does not have and for those it needs.
     """
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
-    needed = {
-        name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING
-    }
+    needed = {name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING}
     unknown, missing = sorted(set(raw) - set(known)), sorted(needed - set(raw))
     if unknown:
         raise PlatformError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(sorted(known))}")

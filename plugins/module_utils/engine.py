@@ -51,7 +51,12 @@ class Objects:
 
 
 def provision(
-    cluster: Cluster, component: Component, manifests: Sequence[Manifest], send: Send, progress: Progress, check_mode: bool
+    cluster: Cluster,
+    component: Component,
+    manifests: Sequence[Manifest],
+    send: Send,
+    progress: Progress,
+    check_mode: bool,
 ) -> Objects:
     """Apply what differs, phase by phase, and remember what became of it.
 
@@ -153,8 +158,10 @@ def _pending(manifests: Sequence[Manifest], differing: Container[str]) -> list[l
 
 
 def _ensure_namespaces(cluster: Cluster, component: Component, check_mode: bool) -> None:
-    """Create the component's namespace, or put our labels on it; those of its secrets' consumers must come to be too."""
-    spaces = {component.namespace} | {space for secret in component.secrets for space in (secret.namespace, *secret.copies)}
+    """Create the component's namespace, or put our labels on it; its secrets' consumers must have theirs too."""
+    spaces = {component.namespace} | {
+        space for secret in component.secrets for space in (secret.namespace, *secret.copies)
+    }
     for space in sorted(spaces - {"default", "kube-system"}):
         wanted = namespace_manifest(space, component.pod_security)
         found = cluster.get("v1", "Namespace", space)

@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -30,10 +30,12 @@ class Forwards:
         self._lock = threading.Lock()
         self._listeners: dict[tuple[str, str, int], socket.socket] = {}
 
-    def __enter__(self) -> Forwards:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for listener in self._listeners.values():
             listener.close()
 
@@ -64,12 +66,14 @@ class Forwards:
         ):
             ports = piece.get("ports") or []
             target = next((item["port"] for item in ports if (item.get("name") or None) == (name or None)), None)
-            for endpoint in piece.get("endpoints") or []:
-                if target and (endpoint.get("conditions") or {}).get("ready") and endpoint.get("targetRef"):
-                    ready.append((endpoint["targetRef"]["name"], target))
+            ready += [
+                (endpoint["targetRef"]["name"], target)
+                for endpoint in piece.get("endpoints") or []
+                if target and (endpoint.get("conditions") or {}).get("ready") and endpoint.get("targetRef")
+            ]
         if not ready:
             raise PlatformError(f"no pod is ready behind Service {namespace}/{service}")
-        return random.choice(ready)
+        return random.choice(ready)  # noqa: S311  (nothing secret depends on it)
 
     def _serve(self, listener: socket.socket, namespace: str, service: str, port: int) -> None:
         while True:

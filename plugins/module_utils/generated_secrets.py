@@ -57,9 +57,7 @@ class SecretSpec:
         )
 
 
-def complete(
-    spec: SecretSpec, existing: Mapping[str, str], random: Callable[[], str] | None = None
-) -> dict[str, str]:
+def complete(spec: SecretSpec, existing: Mapping[str, str], random: Callable[[], str] | None = None) -> dict[str, str]:
     """All values of a Secret: what exists is kept, what is missing generated, the rest derived from both."""
     make = random or (lambda: "".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
     own = {key: existing.get(key) or make() for key in spec.generate} | dict(spec.values)

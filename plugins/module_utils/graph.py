@@ -31,7 +31,9 @@ def waves(requires: Mapping[str, Mapping[str, str]], external: Mapping[str, bool
     try:
         sorter.prepare()
     except CycleError as error:
-        raise PlatformError(f"inventory: components require each other in a circle: {' -> '.join(error.args[1])}") from error
+        raise PlatformError(
+            f"inventory: components require each other in a circle: {' -> '.join(error.args[1])}"
+        ) from error
     found: list[list[str]] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())

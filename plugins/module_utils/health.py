@@ -72,7 +72,7 @@ def attempt(
             message = ""
         except CheckFailed as failure:
             observed, expected, message = failure.observed, failure.expected, str(failure)
-        except Exception as error:  # whatever a client library raises is an outcome of the check
+        except Exception as error:  # noqa: BLE001  (whatever a client library raises is an outcome of the check)
             message = f"{type(error).__name__}: {error}".strip()
         late = time.monotonic() + pause > deadline
         if not message or late:
@@ -179,7 +179,9 @@ def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
         for event in cluster.list("v1", "Event", component.namespace):
             about = event["involvedObject"]
             if event.get("type") == "Warning" and (about["name"] in names or about["name"].startswith(component.name)):
-                found["events"].append(f"{about['kind']} {about['name']}: {event.get('reason')}: {event.get('message')}")
+                found["events"].append(
+                    f"{about['kind']} {about['name']}: {event.get('reason')}: {event.get('message')}"
+                )
         for pod in pods:
             for container in _unready(pod):
                 lines = _last_lines(cluster, pod, container["name"], previous=container.get("restartCount", 0) > 0)

@@ -84,7 +84,7 @@ def shadowed(inventory: Path, collection_wide: Iterable[str]) -> list[str]:
     files = [path for path in folder.glob("all*") if path.is_file()] + sorted(folder.glob("all/*.y*ml"))
     names = set(collection_wide)
     return [
-        f"{path}: {name} has no effect there, for the collection's group_vars/all wins; move it to group_vars/platform.yml"
+        f"{path}: {name} has no effect, the collection's group_vars/all wins: move it to group_vars/platform.yml"
         for path in files
         for name in sorted(names.intersection(_load(path)))
     ]

@@ -46,7 +46,7 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  (one system call, which needs no lock)
         )
     except FileNotFoundError as error:
         raise PlatformError(f"{what}: the program {words[0]!r} is not installed") from error

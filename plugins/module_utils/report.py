@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class RunReport:
             "verb": self.verb,
             "status": self.status(),
             "changed": self.changed_tasks,
-            "started_at": datetime.fromtimestamp(self.started, timezone.utc).isoformat(timespec="seconds"),
+            "started_at": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "duration_seconds": round(finished - self.started, 3),
             "components": [item.as_dict() for _, item in sorted(self.components.items())],
             "model": self.model,
@@ -80,7 +80,7 @@ class RunReport:
 
 def new_run_directory(reports: Path, now: float) -> Path:
     """A directory for the run's files, named by its time; `latest` leads to it. Old runs are dropped."""
-    stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")
     directory = reports / f"{stamp}-{os.getpid()}"
     directory.mkdir(parents=True, exist_ok=True)
     link = reports / f".latest-{os.getpid()}"

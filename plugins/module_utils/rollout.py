@@ -134,7 +134,9 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
         return f"pod {name} cannot be scheduled: {scheduled.get('message')}", False
     if conditions(pod).get("Ready", {}).get("status") == "True":
         return None
-    waits = [item["name"] for item in statuses if not item.get("ready") and not (item.get("state") or {}).get("terminated")]
+    waits = [
+        item["name"] for item in statuses if not item.get("ready") and not (item.get("state") or {}).get("terminated")
+    ]
     return f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}", False
 
 

@@ -26,6 +26,7 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What Ansible calls: check the arguments, do the work, make a PlatformError a failure."""
         super().run(tmp, task_vars)
         die_with_parent()
         try:

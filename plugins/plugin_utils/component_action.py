@@ -27,6 +27,7 @@ class ComponentAction(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"spec": {"type": "dict", "required": True}}
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Read the component and act on it; the result says which one it was."""
         # Plain data: templated values carry ansible-core's own types of strings and numbers.
         self.component = Component.parse(json.loads(json.dumps(arguments["spec"])))
         self.task_vars = task_vars

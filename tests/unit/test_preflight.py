@@ -87,7 +87,7 @@ def test_a_variable_that_the_collection_overrides_is_pointed_out(tmp_path: Path,
     path.parent.mkdir(parents=True)
     path.write_text("platform_profile: minimal\nmine: 1\n", encoding="utf-8")
     (problem,) = shadowed(tmp_path, ["platform_profile", "platform_namespace"])
-    assert problem.startswith(f"{path}: platform_profile has no effect there")
+    assert problem.startswith(f"{path}: platform_profile has no effect")
 
 
 def test_variables_in_their_right_place_are_fine(tmp_path: Path) -> None:

@@ -44,13 +44,15 @@ class MlflowApi:
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         answer = self._session.request(method, self._url + path, timeout=REQUEST_SECONDS, **arguments)
         if not answer.ok:
-            raise CheckFailed(f"{method} {path} answered {answer.status_code}: {answer.text[:300]}", answer.status_code, 200)
+            raise CheckFailed(
+                f"{method} {path} answered {answer.status_code}: {answer.text[:300]}", answer.status_code, 200
+            )
         return answer
 
 
 @dataclass(frozen=True)
 class MlflowRunCheck(Check):
-    """Log a run with a parameter, a metric and an artifact; register it as a model; find it by its alias; compare bytes.
+    """Log a run with parameter, metric and artifact; register it as a model; find it by its alias; compare bytes.
 
     MLflow keeps deleted runs: the check restores its own run, uses it again and deletes it, so that
     repeated validations leave one deleted experiment and nothing else.
@@ -86,7 +88,8 @@ class MlflowRunCheck(Check):
             api.call("POST", "registered-models/alias", name=model, alias="probe", version=version["version"])
             found = api.call("GET", "registered-models/alias", name=model, alias="probe")["model_version"]
             expect((found["version"], found["run_id"]), (version["version"], run), "the alias leads elsewhere")
-            uri = api.call("GET", "model-versions/get-download-uri", name=model, version=found["version"])["artifact_uri"]
+            located = api.call("GET", "model-versions/get-download-uri", name=model, version=found["version"])
+            uri = located["artifact_uri"]
             expect(uri, source, "the model's location is not where it was registered")
             stored = api.artifact("GET", f"{uri.removeprefix('mlflow-artifacts:/')}/{path.rpartition('/')[2]}")
             expect(stored == content, True, f"the {len(stored)} bytes downloaded are not those uploaded")
@@ -130,15 +133,17 @@ def _probe_run(api: MlflowApi) -> Iterator[tuple[str, str]]:
             raise
         experiment = str(api.call("POST", "experiments/create", name=EXPERIMENT)["experiment_id"])
     try:
-        runs = api.call(
-            "POST", "runs/search", experiment_ids=[experiment], run_view_type="ALL", max_results=1
-        ).get("runs", [])
+        runs = api.call("POST", "runs/search", experiment_ids=[experiment], run_view_type="ALL", max_results=1).get(
+            "runs", []
+        )
         if runs:
             run = runs[0]["info"]["run_id"]
             if runs[0]["info"]["lifecycle_stage"] == "deleted":
                 api.call("POST", "runs/restore", run_id=run)
         else:
-            created = api.call("POST", "runs/create", experiment_id=experiment, run_name="validation", start_time=_now())
+            created = api.call(
+                "POST", "runs/create", experiment_id=experiment, run_name="validation", start_time=_now()
+            )
             run = created["run"]["info"]["run_id"]
         yield experiment, run
     finally:

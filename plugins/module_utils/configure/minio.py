@@ -68,9 +68,7 @@ class MinioStep(Step):
         endpoint = f"{host}:{port}"
         root = access.secret(self.root, "access-key", "secret-key")
         s3 = _client(endpoint, *root)
-        admin = MinioAdmin(
-            endpoint=endpoint, credentials=StaticProvider(*root), secure=False, http_client=_impatient()
-        )
+        admin = MinioAdmin(endpoint=endpoint, credentials=StaticProvider(*root), secure=False, http_client=_impatient())
         changes = self._buckets(s3, check_mode)
         users = json.loads(admin.user_list()) or {}
         policies = json.loads(admin.policy_list()) or {}
