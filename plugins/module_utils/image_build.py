@@ -203,7 +203,8 @@ class Builder:
         run(
             [
                 *(*CONTAINED, self._go(module), "build", "-tags", ",".join(image.go.tags)),
-                *("-ldflags", f"-s -w {stamp}", "-o", binary, image.go.package),
+                # Debugging information would be made, a seventh of the time, only to be left out by the linker.
+                *("-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {stamp}", "-o", binary, image.go.package),
             ],
             what=f"Compiling {image.name}",
             cwd=module,
