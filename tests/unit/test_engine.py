@@ -1,0 +1,267 @@
+"""Provisioning, against a cluster that is a dictionary: what is sent, in which order, and what is left alone."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object, Resource
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.engine import Objects, load_memory, provision
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, stamp
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
+
+KINDS = {
+    ("v1", "Namespace"): ("namespaces", False),
+    ("v1", "Secret"): ("secrets", True),
+    ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "Service"): ("services", True),
+    ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
+    ("v1", "Pod"): ("pods", True),
+    ("v1", "Event"): ("events", True),
+    ("apps/v1", "Deployment"): ("deployments", True),
+    ("batch/v1", "Job"): ("jobs", True),
+}
+
+
+class Store:
+    """What the engine asks of a cluster. Jobs are complete, or failed, as soon as they are there."""
+
+    def __init__(self) -> None:
+        self.resources = {
+            (api, kind): Resource(api, kind, plural, namespaced) for (api, kind), (plural, namespaced) in KINDS.items()
+        }
+        self.objects: dict[str, Object] = {}
+        self.jobs_fail = False
+        self.writes = 0
+        self._versions = itertools.count(1)
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        try:
+            return self.resources[(api_version, kind)]
+        except KeyError:
+            raise ApiError(f"the cluster does not know {kind}", 404) from None
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        group = api_version.rpartition("/")[0]
+        return self.objects.get(f"{group}/{kind}/{namespace or ''}/{name}")
+
+    def secret(self, name: str, namespace: str) -> dict[str, str] | None:
+        found = self.get("v1", "Secret", name, namespace)
+        return {} if found else None
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> Sequence[Object]:
+        wanted = dict(item.split("=") for item in selector.split(",") if item)
+        return [
+            {key: value for key, value in item.items() if key not in ("apiVersion", "kind")}
+            for item in self.objects.values()
+            if (item["apiVersion"], item["kind"]) == (api_version, kind)
+            and namespace in (None, item["metadata"].get("namespace"))
+            and wanted.items() <= (item["metadata"].get("labels") or {}).items()
+        ]
+
+    def list_metadata(self, resource: Resource, namespace: str | None, selector: str) -> Sequence[Object]:
+        return [
+            {"metadata": item["metadata"]}
+            for item in self.list(resource.api_version, resource.kind, namespace, selector)
+        ]
+
+    def watch(self, *_: object) -> Iterator[Object]:
+        return iter(())
+
+    def apply(self, manifest: Manifest) -> Object:
+        """Write an object: its version moves if anything changes, its generation if its specification does."""
+        self.writes += 1
+        key, made = identity(manifest), copy.deepcopy(manifest)
+        old = self.objects.get(key, {"metadata": {}})
+        metadata = {"uid": old["metadata"].get("uid", f"uid-{next(self._versions)}")}
+        if "spec" in manifest:
+            metadata["generation"] = old["metadata"].get("generation", 0) + (old.get("spec") != manifest["spec"])
+        same = all(old.get(field) == manifest.get(field) for field in ("spec", "data"))
+        same = same and all(old["metadata"].get(key) == value for key, value in manifest["metadata"].items())
+        version = old["metadata"].get("resourceVersion") if same else str(next(self._versions))
+        made["metadata"] |= {**metadata, "resourceVersion": version}
+        if manifest["kind"] == "Job":
+            kind, said = ("Failed", {"reason": "BackoffLimitExceeded", "message": "4 times"}) if self.jobs_fail else (
+                "Complete", {})  # fmt: skip
+            made["status"] = {"conditions": [{"type": kind, "status": "True", **said}]}
+        self.objects[key] = made
+        return made
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        self.writes += 1
+        return self.objects.pop(f"{api_version.rpartition('/')[0]}/{kind}/{namespace or ''}/{name}", None) is not None
+
+
+def make(kind: str, name: str, api: str = "v1", **fields: Any) -> Manifest:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "ml"}, **fields}
+
+
+def deployment(image: str = "a:1") -> Manifest:
+    return make("Deployment", "web", "apps/v1", spec={"template": {"spec": {"containers": [{"image": image}]}}})
+
+
+def upgrade(image: str = "a:1") -> Manifest:
+    """A Job that must be complete before the rollout."""
+    job = make("Job", "upgrade", "batch/v1", spec={"template": {"spec": {"containers": [{"image": image}]}}})
+    job["metadata"]["annotations"] = {"mlops.platform/before-rollout": "true"}
+    return job
+
+
+CONFIG = make("ConfigMap", "settings", data={"a": "1"})
+SERVICE = make("Service", "web", spec={"ports": [{"port": 80}]})
+WEB = [CONFIG, SERVICE, deployment()]
+
+
+class Site:
+    """A component on a store, and what was sent for it."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.component = Component("web", "1", "ml", pod_security="baseline", timeout_seconds=1)
+        self.sent: list[list[str]] = []
+        self.dies_at: int | None = None
+
+    def send(self, manifests: Sequence[Manifest]) -> Mapping[str, tuple[bool, Object]]:
+        if self.dies_at == len(self.sent):
+            raise KeyboardInterrupt
+        self.sent.append([f"{item['kind']} {item['metadata']['name']}" for item in manifests])
+        answers: dict[str, tuple[bool, Object]] = {}
+        for item in manifests:
+            before = self.store.objects.get(identity(item), {})
+            after = self.store.apply(item)
+            content = [{key: made.get(key) for key in ("spec", "data")} for made in (before, after)]
+            answers[identity(item)] = (content[0] != content[1], after)
+        return answers
+
+    def run(self, *manifests: Manifest, check_mode: bool = False) -> Objects:
+        """Provision; `sent` and the store's writes are those of this run."""
+        self.sent, self.store.writes = [], 0
+        stamped = stamp(manifests, self.component.name, self.component.version)
+        return provision(cast(Cluster, self.store), self.component, stamped, self.send, lambda _: None, check_mode)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def test_a_first_run_creates_everything_at_once(site: Site) -> None:
+    result = site.run(*WEB)
+    assert result == Objects(created=["ConfigMap ml/settings", "Service ml/web", "Deployment ml/web"])
+    assert site.sent == [["ConfigMap settings", "Service web", "Deployment web"]]
+    namespace = site.store.get("v1", "Namespace", "ml")
+    assert namespace is not None
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+    assert len(load_memory(cast(Cluster, site.store), site.component)) == 3
+
+
+def test_a_second_run_writes_nothing(site: Site) -> None:
+    site.run(*WEB)
+    result = site.run(*WEB)
+    assert (result, result.touched) == (Objects(unchanged=3), False)
+    assert (site.sent, site.store.writes) == ([], 0)
+
+
+def test_only_what_is_new_is_sent(site: Site) -> None:
+    site.run(*WEB)
+    result = site.run(CONFIG, SERVICE, deployment("a:2"))
+    assert result == Objects(changed=["Deployment ml/web"], unchanged=2)
+    assert site.sent == [["Deployment web"]]
+
+
+def test_what_was_changed_by_hand_is_put_back(site: Site) -> None:
+    site.run(*WEB)
+    site.store.apply({**site.store.objects["apps/Deployment/ml/web"], "spec": {"replicas": 0}})
+    site.store.apply({**site.store.objects["/ConfigMap/ml/settings"], "data": {"a": "changed"}})
+    result = site.run(*WEB)
+    assert result == Objects(changed=["ConfigMap ml/settings", "Deployment ml/web"], unchanged=1)
+    assert site.store.objects["/ConfigMap/ml/settings"]["data"] == {"a": "1"}
+    assert site.run(*WEB).touched is False
+
+
+def test_what_was_deleted_by_hand_is_made_again(site: Site) -> None:
+    site.run(*WEB)
+    site.store.delete("v1", "Service", "web", "ml")
+    assert site.run(*WEB) == Objects(created=["Service ml/web"], unchanged=2)
+
+
+def test_what_no_template_makes_any_more_is_removed_but_no_data(site: Site) -> None:
+    volume = make("PersistentVolumeClaim", "data", spec={})
+    site.run(*WEB, volume)
+    result = site.run(deployment())
+    assert result.removed == ["/ConfigMap/ml/settings", "/Service/ml/web"]
+    assert site.store.get("v1", "PersistentVolumeClaim", "data", "ml") is not None
+    assert site.run(deployment()).touched is False
+
+
+def test_objects_of_others_are_left_alone(site: Site) -> None:
+    site.store.apply(make("ConfigMap", "somebody-else-s", data={}))
+    site.run(*WEB)
+    site.run(*WEB)
+    assert site.store.get("v1", "ConfigMap", "somebody-else-s", "ml") is not None
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(site: Site) -> None:
+    site.dies_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        site.run(*WEB, upgrade())
+    assert "apps/Deployment/ml/web" not in site.store.objects
+    site.dies_at = None
+    result = site.run(*WEB, upgrade())
+    assert result.created == ["Deployment ml/web"]
+    assert result.changed == [], "what the killed run had done is sent again, and changes nothing"
+    assert site.run(*WEB, upgrade()).touched is False
+
+
+def test_a_job_is_complete_before_the_rollout(site: Site) -> None:
+    site.run(*WEB, upgrade())
+    assert [[name.partition("-")[0] for name in phase] for phase in site.sent] == [
+        ["ConfigMap settings", "Service web", "Job upgrade"],
+        ["Deployment web"],
+    ]
+
+
+def test_a_failed_job_stops_the_rollout_and_is_tried_again_by_the_next_run(site: Site) -> None:
+    site.store.jobs_fail = True
+    with pytest.raises(NotReady, match=r"Job ml/upgrade-[0-9a-f]{8}: BackoffLimitExceeded: 4 times"):
+        site.run(*WEB, upgrade())
+    assert "apps/Deployment/ml/web" not in site.store.objects
+    site.store.jobs_fail = False
+    assert "Deployment ml/web" in site.run(*WEB, upgrade()).created
+
+
+def test_a_new_job_takes_the_place_of_the_old_one(site: Site) -> None:
+    site.run(*WEB, upgrade())
+    result = site.run(*WEB, upgrade("a:2"))
+    assert len(result.created) == len(result.removed) == 1
+    assert len([key for key in site.store.objects if key.startswith("batch/Job/")]) == 1
+
+
+def test_check_mode_says_what_it_would_do_and_does_nothing(site: Site) -> None:
+    assert site.run(*WEB, check_mode=True).created == ["ConfigMap ml/settings", "Service ml/web", "Deployment ml/web"]
+    assert site.store.objects == {}
+    site.run(*WEB)
+    result = site.run(SERVICE, deployment("a:2"), check_mode=True)
+    assert result == Objects(changed=["Deployment ml/web"], removed=["/ConfigMap/ml/settings"], unchanged=1)
+    assert (site.sent, site.store.writes) == ([], 0)
+
+
+def test_a_memory_that_cannot_be_read_is_no_memory(site: Site) -> None:
+    site.run(*WEB)
+    site.store.objects["/ConfigMap/ml/mlops-platform-web"]["data"]["applied.json"] = "{"
+    assert site.run(*WEB) == Objects(unchanged=3)
+    assert len(site.sent[0]) == 3
+
+
+def test_a_refusal_of_the_api_is_not_taken_for_absence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Sequence[Object]:
+        raise ApiError("forbidden", 403)
+
+    monkeypatch.setattr(site.store, "list_metadata", refuse)
+    with pytest.raises(PlatformError, match="forbidden"):
+        site.run(*WEB)
