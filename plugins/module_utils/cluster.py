@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from kubernetes import client, config
+from kubernetes.config import kube_config
 
 FIELD_MANAGER = "mlops.platform"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -197,6 +198,16 @@ def connect(kubeconfig: str | None) -> Cluster:
     """The cluster of a kubeconfig; one client a process."""
     path = str(Path(kubeconfig).expanduser()) if kubeconfig else None
     return Cluster(path)
+
+
+def disconnect() -> None:
+    """Forget the clients of this process, and remove the files that they wrote for TLS.
+
+    The client library copies the keys of a kubeconfig into temporary files and removes them when the process
+    exits; Ansible's workers end without that.
+    """
+    connect.cache_clear()
+    kube_config._cleanup_temp_files()
 
 
 def _server_message(body: bytes | str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import disconnect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.process import die_with_parent
 
@@ -34,6 +35,8 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
             return self.work(arguments, task_vars or {})
         except PlatformError as error:
             return {"failed": True, "msg": str(error), **error.details}
+        finally:
+            disconnect()
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Do the action with checked `arguments` and return an Ansible result."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 import os
 import subprocess
@@ -11,6 +13,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
@@ -29,7 +35,8 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "kubeconfig").write_text(KUBECONFIG, encoding="utf-8")
+        (folder / "temporary").mkdir()
+        self.kubeconfig(KUBECONFIG)
 
     def __call__(self, verb: str, *options: str, inventory: str = "existing") -> tuple[int, str]:
         """The exit status and the output of a verb."""
@@ -38,6 +45,7 @@ class Runner:
             "KUBECONFIG": str(self.folder / "kubeconfig"),
             "MLOPS_PLATFORM_CACHE": str(self.folder / "cache"),
             "MLOPS_PLATFORM_REPORTS": str(self.folder / "reports"),
+            "TMPDIR": str(self.folder / "temporary"),
         }
         command = [sys.executable, str(ROOT / "tools" / "verbs.py"), verb, "--inventory", inventory]
         command += ["--", *options] if options else []
@@ -45,6 +53,10 @@ class Runner:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         return done.returncode, done.stdout
+
+    def kubeconfig(self, text: str) -> None:
+        """Write the kubeconfig that the verbs use."""
+        (self.folder / "kubeconfig").write_text(text, encoding="utf-8")
 
     def report(self) -> dict[str, Any]:
         """The newest report, which is what its schema says."""
@@ -75,6 +87,29 @@ def test_validate_without_a_cluster_could_not_check(run: Runner) -> None:
     assert (report["verb"], report["status"], report["changed"]) == ("validate", "failed", 0)
     assert "http://127.0.0.1:9 cannot be reached" in report["failures"][0]["message"]
     assert "validate: failed, 0 changed, 0 of 0 checks healthy" in output
+
+
+def test_keys_of_a_kubeconfig_are_not_left_in_temporary_files(run: Runner, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = base64.b64encode(certificate.public_bytes(pem)).decode()
+    user = f"{{client-certificate-data: {public}, client-key-data: {base64.b64encode(secret).decode()}}}"
+    run.kubeconfig(KUBECONFIG.replace("user: {}", f"user: {user}").replace("http:", "https:"))
+    status, output = run("validate")
+    assert status == 2, output
+    assert "https://127.0.0.1:9 cannot be reached" in output
+    assert [
+        path for path in (tmp_path / "temporary").rglob("*") if path.is_file() and secret in path.read_bytes()
+    ] == []
 
 
 @pytest.mark.parametrize(
