@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, mounts, sysctls
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, host, mounts, sysctls
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -87,3 +87,16 @@ def test_kernel_settings_go_back_to_what_they_were(tmp_path: Path) -> None:
 def test_forwarding_is_put_back_before_what_it_resets() -> None:
     order = list(sysctls.CHANGED)
     assert order.index("net.ipv4.ip_forward") < order.index("net.ipv4.conf.all.accept_redirects")
+
+
+def test_pods_are_known_by_their_routes() -> None:
+    table = "\n".join(
+        (
+            "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+            "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0",
+            "veth1 0200F40A 00000000 0005 0 0 0 FFFFFFFF 0 0 0",
+            "eth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0",
+            "veth9 0200F50A 00000000 0005 0 0 0 FFFFFFFF 0 0 0",
+        )
+    )
+    assert host.pod_devices(table, "10.244.0.0/16") == ["veth1"]

@@ -6,6 +6,7 @@ facts that `prepare` wrote down, so that it also cleans up after every process w
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -16,13 +17,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, iptables, mounts, sysctls
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import (
+    cgroups,
+    iptables,
+    mounts,
+    preflight,
+    sysctls,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.files import write_file
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.supervisor import MARKER
 from ansible_collections.mlops.platform.plugins.module_utils.process import run
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 DEVICES = Path("/sys/class/net")
+ROUTES = Path("/proc/net/route")
 CNI_RESULTS = Path("/var/lib/cni/results")  # fixed in libcni
 LOG_LINKS = Path("/var/log/containers")  # fixed in the kubelet
 SHIM_SOCKETS = Path("/run/containerd/s")  # fixed in containerd
@@ -82,6 +90,8 @@ def prepare(host: Host) -> bool:
         changed = True
     _ip("address", "replace", f"{host.address}/32", "dev", host.device)
     _ip("link", "set", host.device, "up")
+    # What is sent to a pod that is gone must fail here, not leave the machine by its default route.
+    _ip("route", "replace", "unreachable", host.pod_cidr)
     sysctls.write("net.ipv4.ip_forward", "1")
     return changed
 
@@ -99,9 +109,14 @@ def sweep(host: Host, seconds: float) -> list[str]:
         mounts.unmount(point)
     done += [f"mounts ({len(points)})"] if points else []
     if before and before.boot_id == boot_id():
-        if has_device(host.device):
-            _ip("link", "delete", host.device)
-            done.append(f"device {host.device}")
+        # A pod's own end of its device, and so the other one, can outlive the pod by the sockets it left.
+        for device in [*pod_devices(ROUTES.read_text(), host.pod_cidr), host.device]:
+            if has_device(device):
+                _ip("link", "delete", device)
+                done.append(f"device {device}")
+        if _ip("route", "show", "type", "unreachable", host.pod_cidr):
+            _ip("route", "delete", "unreachable", host.pod_cidr)
+            done.append(f"route to {host.pod_cidr}")
         done += _remove_rules(host, before)
         done += [f"kernel settings ({', '.join(names)})"] if (names := sysctls.restore(before.sysctls)) else []
     if _until(lambda: cgroups.remove(host.cgroup, cgroups.hierarchies(), before.controllers if before else ())):
@@ -112,6 +127,13 @@ def sweep(host: Host, seconds: float) -> list[str]:
         done.append(str(host.run_dir))
     _memory(host).unlink(missing_ok=True)
     return done
+
+
+def pod_devices(table: str, pod_cidr: str) -> list[str]:
+    """The devices that the text of /proc/net/route leads to pods by."""
+    network = ipaddress.IPv4Network(pod_cidr)
+    found = {route.device for route in preflight.routes(table) if route.network.subnet_of(network)}
+    return sorted(device for device in found if device.startswith("veth"))
 
 
 def has_device(name: str) -> bool:
@@ -238,4 +260,4 @@ def _remember(host: Host, before: Before) -> None:
 
 
 def _ip(*arguments: str) -> str:
-    return run(["ip", *arguments], what="Setting up the node's network device")
+    return run(["ip", *arguments], what="Setting up the node's network")
