@@ -111,8 +111,7 @@ def sweep(host: Host, seconds: float) -> list[str]:
     if before and before.boot_id == boot_id():
         # A pod's own end of its device, and so the other one, can outlive the pod by the sockets it left.
         for device in [*pod_devices(ROUTES.read_text(), host.pod_cidr), host.device]:
-            if has_device(device):
-                _ip("link", "delete", device)
+            if _delete_device(device):
                 done.append(f"device {device}")
         if _ip("route", "show", "type", "unreachable", host.pod_cidr):
             _ip("route", "delete", "unreachable", host.pod_cidr)
@@ -134,6 +133,19 @@ def pod_devices(table: str, pod_cidr: str) -> list[str]:
     network = ipaddress.IPv4Network(pod_cidr)
     found = {route.device for route in preflight.routes(table) if route.network.subnet_of(network)}
     return sorted(device for device in found if device.startswith("veth"))
+
+
+def _delete_device(name: str) -> bool:
+    """Delete a device; False where it is gone already, which the end of a pod may bring about meanwhile."""
+    if not has_device(name):
+        return False
+    try:
+        _ip("link", "delete", name)
+    except PlatformError:
+        if has_device(name):
+            raise
+        return False
+    return True
 
 
 def has_device(name: str) -> bool:
