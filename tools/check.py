@@ -51,7 +51,7 @@ STEPS = {
         Step("ruff check", ["ruff", "check", "."]),
         Step("ruff format", ["ruff", "format", "--check", "."]),
         Step("yamllint", ["yamllint", "--strict", "."]),
-        Step("mypy", ["mypy", PLUGINS, "tools", "examples", "tests", "molecule", "images/postgresql"]),
+        Step("mypy", ["mypy", PLUGINS, "tools", "examples", "tests", "molecule", "images/postgresql", "images/mlflow/plugin"]),
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],

@@ -14,12 +14,13 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 
-class ProxiedS3ArtifactRepository(ArtifactRepository):  # type: ignore[misc]
+class ProxiedS3ArtifactRepository(ArtifactRepository):
     """What S3ArtifactRepository does, but without uploads and downloads around the server."""
 
     def __init__(self, artifact_uri: str, *arguments: Any, **options: Any) -> None:
         super().__init__(artifact_uri, *arguments, **options)
-        self._s3 = S3ArtifactRepository(artifact_uri.replace("s3-proxied:", "s3:", 1), *arguments, **options)
+        s3_uri = artifact_uri.replace("s3-proxied:", "s3:", 1)
+        self._s3: Any = S3ArtifactRepository(s3_uri, *arguments, **options)  # its methods have no types
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Store one file."""
