@@ -27,6 +27,7 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
+IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin"]
 # Only under this name are the plugins the modules that they are imported as.
 PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
 SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")
@@ -51,7 +52,7 @@ STEPS = {
         Step("ruff check", ["ruff", "check", "."]),
         Step("ruff format", ["ruff", "format", "--check", "."]),
         Step("yamllint", ["yamllint", "--strict", "."]),
-        Step("mypy", ["mypy", PLUGINS, "tools", "examples", "tests", "molecule", "images/postgresql", "images/mlflow/plugin"]),
+        Step("mypy", ["mypy", PLUGINS, "tools", "examples", "tests", "molecule", *IMAGE_CODE]),
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],

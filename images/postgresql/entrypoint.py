@@ -74,7 +74,7 @@ def main() -> None:
             sys.exit(found)
         make_cluster(data, Path(os.environ["POSTGRES_PASSWORD_FILE"]))
     command = server_command(data, config, sys.argv[1:])
-    os.execvp(command[0], command)  # noqa: S606 -- the server takes this process's place and its signals
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

@@ -106,13 +106,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._display.display(
             f"{document['verb']}: {document['status']}, {document['changed']} changed, "
             f"{healthy} of {len(checks)} checks healthy, {document['duration_seconds']:.1f} s; "
-            f"report: {directory / 'report.json'}"
+            f"report: {os.path.relpath(directory.parent / 'latest' / 'report.json')}"
         )
         for part in document["components"]:
             for line in part["access"]:
                 self._display.display(f"  {line}")
-        if self._report.model:
-            self._display.display(f"  model: {self._report.model}")
+        if model := self._report.model:
+            self._display.display(
+                f"  Model: {model['model']}, version {model['version']} of run {model['run_id']}, "
+                f"accuracy {model['accuracy']:.2f} on the held-out rows, downloaded and compared"
+            )
+        if any(part["access"] for part in document["components"]):
+            self._display.display(
+                "  A login: make shell, then kubectl -n <namespace> get secret <name> -o jsonpath='{.data}'; "
+                "values are base64"
+            )
         for failure in document["failures"]:
             self._display.display(f"  {failure['host']}: {failure['message']}", color="red")
         for part in document["components"]:
