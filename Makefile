@@ -7,6 +7,8 @@ OPTIONS ?=
 export MLOPS_PLATFORM_CACHE ?= $(HOME)/.cache/mlops-platform
 export UV_CACHE_DIR ?= $(MLOPS_PLATFORM_CACHE)/uv-cache
 export UV_PYTHON_DOWNLOADS := never
+# Half a minute once; without it every run compiles what it imports.
+export UV_COMPILE_BYTECODE := 1
 
 # One environment for each content of the lock, outside the checkout: a second checkout finds it ready.
 lock = $(shell sha256sum < uv.lock | cut -c1-12)
@@ -42,8 +44,8 @@ $(UV):
 	  || (apt-get update -q && apt-get install -qy python3-venv && python3 -m venv $(MLOPS_PLATFORM_CACHE)/uv))
 	@$(MLOPS_PLATFORM_CACHE)/uv/bin/pip install -q --require-hashes -r tools/uv.txt
 $(ENV)/.ready: $(UV)
-	@echo "installing the locked Python packages" && UV_PROJECT_ENVIRONMENT=$(ENV) $(UV) sync -q --frozen --no-dev && touch $@
+	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(ENV) $(UV) sync -q --frozen --no-dev && touch $@
 $(DEV)/.ready: $(UV)
-	@echo "installing the locked Python packages" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
+	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
 .PHONY: up site validate images down clean shell test lint unit golden molecule help

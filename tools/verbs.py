@@ -39,8 +39,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def one_at_a_time() -> None:
-    """Wait until no other run of the platform's playbooks is under way on this machine; hold the lock until the end."""
+def one_at_a_time() -> int:
+    """Wait until no other run of the platform's playbooks is under way on this machine.
+
+    Returns the file descriptor that holds the lock; whoever inherits it holds the lock, too.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = os.open(CACHE / "run.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -48,20 +51,21 @@ def one_at_a_time() -> None:
     except BlockingIOError:
         print("another run is under way on this machine: waiting for its end", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
-def playbook(name: str, inventory: str, options: list[str]) -> int:
-    """Run a playbook of the project; returns the status of ansible-playbook."""
+def playbook(name: str, inventory: str, options: list[str], lock: int) -> int:
+    """Run a playbook of the project, which holds the lock too; returns the status of ansible-playbook."""
     path = inventory if "/" in inventory else str(ROOT / "inventories" / inventory)
     command = [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / f"{name}.yml"), "-i", path, *options]
-    return subprocess.run(command, env=environment(), cwd=ROOT, check=False).returncode
+    return subprocess.run(command, env=environment(), cwd=ROOT, check=False, pass_fds=[lock]).returncode
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb's playbook; `validate` ends with 0 healthy, 1 unhealthy, 2 could not check."""
-    one_at_a_time()
+    lock = one_at_a_time()
     started = time.time()
-    status = playbook(arguments.verb.replace("_", "-"), arguments.inventory, arguments.options)
+    status = playbook(arguments.verb, arguments.inventory, arguments.options, lock)
     return checked_status(started) if arguments.verb == "validate" else status
 
 
