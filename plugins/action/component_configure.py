@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
-from ansible_collections.mlops.platform.plugins.module_utils.component import build
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, parse_typed
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -20,23 +19,19 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
+        where = f"component_spec of {component.name}: configure"
+        steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
         awaited = applied_workloads(cluster, load_memory(cluster, component))
         wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
         changes: list[str] = []
         with Forwards(cluster) as forwards:
             access = Access(cluster, forwards, component.namespace)
-            for raw in component.configure:
-                where = f"component_spec of {component.name}: configure"
-                kind = raw.get("type")
-                if kind not in STEPS:
-                    raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(STEPS))}")
-                service = Service.parse(raw.get("service"), where)
-                values = {key: value for key, value in raw.items() if key != "type"} | {"service": service}
-                step = build(STEPS[str(kind)], values, f"{where} {kind}")
+            for step in steps:
                 try:
                     changes += step.apply(access, self.check_mode)
                 except PlatformError:
                     raise
                 except Exception as error:  # what a client library raises is the user's to read
+                    kind = type(step).__name__
                     raise PlatformError(f"{component.name}: {kind}: {type(error).__name__}: {error}") from error
         return {"changed": bool(changes), "configured": changes}

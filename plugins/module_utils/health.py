@@ -8,10 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check, CheckFailed, Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    Access,
+    Check,
+    CheckFailed,
+    Service,
+    parse_typed,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory
-from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
@@ -30,16 +36,10 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 def parse_checks(component: Component) -> list[Check]:
     """The typed checks of a component. Raises PlatformError naming the check and what is wrong with it."""
-    checks: list[Check] = []
-    for raw in component.checks:
-        where = f"component_spec of {component.name}: check {raw.get('name', '(without a name)')!r}"
-        kind = raw.get("type")
-        if kind not in CHECKS:
-            raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(CHECKS))}")
-        service = Service.parse(raw.get("service"), where)
-        values = {key: value for key, value in raw.items() if key != "type"} | {"service": service}
-        checks.append(build(CHECKS[str(kind)], values, where))
-    return checks
+    return [
+        parse_typed(raw, CHECKS, f"component_spec of {component.name}: check {raw.get('name', '(without a name)')!r}")
+        for raw in component.checks
+    ]
 
 
 def validate(cluster: Cluster, component: Component, timeout: float, progress: Progress) -> list[dict[str, Any]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+
+T = TypeVar("T")
 
 REQUEST_SECONDS = 10
 """Time for one request of a check; the runner tries again until its own deadline."""
@@ -91,6 +93,18 @@ class Check(ABC):
 
         Raises CheckFailed where they differ; any other exception means the transaction failed.
         """
+
+
+def parse_typed(raw: Mapping[str, Any], types: Mapping[str, type[T]], where: str) -> T:
+    """What a role's data describe: an instance of the class that their `type` names.
+
+    Raises PlatformError, beginning with `where`, for an unknown type and for wrong or missing parameters.
+    """
+    kind = raw.get("type")
+    if kind not in types:
+        raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(types))}")
+    values = {key: value for key, value in raw.items() if key != "type"}
+    return build(types[str(kind)], {**values, "service": Service.parse(raw.get("service"), where)}, where)
 
 
 def expect(observed: object, expected: object, message: str) -> None:
