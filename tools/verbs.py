@@ -146,8 +146,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("verb", choices=["up", "site", "validate", "images", "down", "clean", "shell"])
     parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
-    parser.add_argument("options", nargs="*", help="options of ansible-playbook, or the shell's command, after --")
-    arguments = parser.parse_args()
+    parser.epilog = "After -- come options of ansible-playbook, or the command that the shell runs."
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments = parser.parse_args(sys.argv[1:split])
+    arguments.options = sys.argv[split + 1 :]
     return shell(arguments) if arguments.verb == "shell" else run(arguments)
 
 
