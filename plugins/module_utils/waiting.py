@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import rollout
@@ -153,14 +151,6 @@ class Waker:
         self._closed = threading.Event()
         for path in paths:
             threading.Thread(target=self._watch, args=(cluster, path, selector), daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def wait(self, seconds: float) -> None:
         """Return at the next change, or after `seconds`; at most five times a second."""
