@@ -17,11 +17,14 @@ from ansible_collections.mlops.platform.plugins.module_utils.compare import (
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     COMPONENT_LABEL,
+    WORKLOADS,
     Manifest,
     before_rollout,
     identity,
     namespace_manifest,
     phases,
+    references,
+    stamp_secrets,
     title,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import state
@@ -65,6 +68,7 @@ def provision(
     """
     _ensure_namespaces(cluster, component, check_mode)
     secrets = generated_secrets.ensure(cluster, component.secrets, component.name, check_mode)
+    stamp_secrets(manifests, _secret_versions(cluster, manifests))
     memory = load_memory(cluster, component)
     present = live(cluster, component, manifests)
     differing = {identity(item.manifest): item for item in differences(manifests, present, memory)}
@@ -92,6 +96,20 @@ def provision(
     kept = {key: value for key, value in memory.items() if key not in orphans}
     _save_memory(cluster, component, kept | remember(manifests, answers))
     return result
+
+
+def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], str]:
+    """The resource versions of all Secrets where workloads use some: one LIST of metadata a namespace."""
+    spaces = {
+        item["metadata"].get("namespace", "")
+        for item in manifests
+        if item["kind"] in WORKLOADS and references(item["spec"]["template"]["spec"], "secret")
+    }
+    return {
+        (space, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
+        for space in sorted(spaces)
+        for item in cluster.list_metadata(cluster.resource("v1", "Secret"), space, "")
+    }
 
 
 def live(cluster: Cluster, component: Component, manifests: Sequence[Manifest]) -> dict[str, Object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -14,6 +14,7 @@ Manifest = dict[str, Any]
 
 COMPONENT_LABEL = "mlops.platform/component"
 CONFIG_HASH = "mlops.platform/config-hash"
+SECRETS_HASH = "mlops.platform/secrets-hash"
 BEFORE_ROLLOUT = "mlops.platform/before-rollout"
 
 # What must exist before what refers to it; kinds that are not named come after these.
@@ -151,27 +152,47 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
         if template is not None:
             pod_metadata = template.setdefault("metadata", {})
             pod_metadata["labels"] = {COMPONENT_LABEL: component} | (pod_metadata.get("labels") or {})
-            used = sorted(config[name] for name in config_maps(template["spec"]) if name in config)
+            used = sorted(config[name] for name in references(template["spec"], "configMap") if name in config)
             if used:
                 pod_metadata.setdefault("annotations", {})[CONFIG_HASH] = digest({"used": used})
         if manifest["kind"] == "Job":
-            metadata["name"] += f"-{digest(manifest['spec'])[:8]}"
+            metadata["name"] += _content_suffix(manifest)
     order = {kind: place for place, kind in enumerate(KIND_ORDER)}
     return sorted(stamped, key=lambda manifest: order.get(manifest["kind"], len(order)))
 
 
-def config_maps(pod_spec: Mapping[str, Any]) -> set[str]:
-    """The names of the ConfigMaps that a pod mounts or takes its environment from."""
+def stamp_secrets(manifests: Iterable[Manifest], versions: Mapping[tuple[str, str], str]) -> None:
+    """Put a hash of the Secrets that pods use on their workloads: a Secret that was written anew rolls its users.
+
+    `versions` are the Secrets' resource versions by (namespace, name): no value, nor a hash of one, leaves the Secret.
+    """
+    for manifest in manifests:
+        if manifest["kind"] not in WORKLOADS:
+            continue
+        template, metadata = manifest["spec"]["template"], manifest["metadata"]
+        places = {(metadata.get("namespace", ""), name) for name in references(template["spec"], "secret")}
+        used = sorted(versions[place] for place in places if place in versions)
+        if used:
+            base = metadata["name"].removesuffix(_content_suffix(manifest))
+            template.setdefault("metadata", {}).setdefault("annotations", {})[SECRETS_HASH] = digest({"used": used})
+            if manifest["kind"] == "Job":
+                metadata["name"] = base + _content_suffix(manifest)
+
+
+def _content_suffix(job: Manifest) -> str:
+    return f"-{digest(job['spec'])[:8]}"
+
+
+def references(pod_spec: Mapping[str, Any], source: Literal["configMap", "secret"]) -> set[str]:
+    """The names of the ConfigMaps or Secrets that a pod mounts or takes its environment from."""
     names: set[str] = set()
     for volume in pod_spec.get("volumes") or []:
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
-        names.update(source["configMap"]["name"] for source in sources if source.get("configMap"))
+        for item in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+            found = item.get(source) or {}
+            names.update(found[key] for key in ("name", "secretName") if key in found)
     for container in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
-        names.update(item["configMapRef"]["name"] for item in container.get("envFrom") or [] if "configMapRef" in item)
-        for variable in container.get("env") or []:
-            reference = (variable.get("valueFrom") or {}).get("configMapKeyRef")
-            if reference:
-                names.add(reference["name"])
+        taken = [*(container.get("envFrom") or []), *((e.get("valueFrom") or {}) for e in container.get("env") or [])]
+        names.update(item[key]["name"] for item in taken for key in (f"{source}Ref", f"{source}KeyRef") if key in item)
     return names
 
 

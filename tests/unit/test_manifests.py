@@ -12,14 +12,15 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     COMPONENT_LABEL,
     CONFIG_HASH,
     Manifest,
-    config_maps,
     digest,
     identity,
     is_custom,
     namespace_manifest,
     parse,
     phases,
+    references,
     stamp,
+    stamp_secrets,
     title,
 )
 
@@ -159,7 +160,38 @@ def test_a_changed_configuration_rolls_its_users_only() -> None:
     ],
 )
 def test_every_way_to_use_a_config_map_is_seen(pod: dict[str, Any]) -> None:
-    assert config_maps(pod) == {"c"}
+    assert references(pod, "configMap") == {"c"}
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"volumes": [{"name": "a", "secret": {"secretName": "s"}}]},
+        {
+            "volumes": [
+                {"name": "a", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}}
+            ]
+        },
+        {"containers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]},
+        {"containers": [{"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "a"}}}]}]},
+    ],
+)
+def test_every_way_to_use_a_secret_is_seen(pod: dict[str, Any]) -> None:
+    assert references(pod, "secret") == {"s"}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_a_secret_that_was_written_anew_rolls_its_users(kind: str) -> None:
+    def render(**versions: str) -> tuple[str, Manifest]:
+        volumes = [{"name": "key", "secret": {"secretName": "s"}}]
+        (made,) = stamp([workload("user", kind=kind, volumes=volumes)], "web", "1")
+        made["metadata"]["namespace"] = "ml"
+        stamp_secrets([made], {("ml", name): version for name, version in versions.items()} | {("other", "s"): "9"})
+        return made["metadata"]["name"], made["spec"]
+
+    assert render(s="1") == render(s="1", stranger="5") != render(s="2")
+    assert (render(s="1")[0] != render(s="2")[0]) == (kind == "Job")
+    assert "annotations" not in render()[1]["template"]["metadata"]
 
 
 def test_a_job_is_named_by_what_it_does() -> None:
