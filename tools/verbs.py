@@ -24,6 +24,9 @@ COULD_NOT_CHECK = 2
 # What a shell needs to know of an inventory, as Ansible sees it.
 FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace | default(platform_namespace),
     'port': mlflow_port | default(5000), 'minio': minio_namespace | default(platform_namespace),
+    's3': mlflow_s3_endpoint_url | default(''), 'region': mlflow_aws_default_region | default('us-east-1'),
+    's3_secret': 'mlflow-aws' if mlflow_aws_access_key_id | default('')
+                 else mlflow_aws_secret | default('minio-mlflow'),
     'kubectl': lookup('mlops.platform.image', 'kubernetes') if groups.local_cluster | default([]) else ''}
     | to_json }}"""
 
@@ -97,16 +100,16 @@ def shell(arguments: argparse.Namespace) -> int:
         with Forwards(cluster) as forwards:
             access = Access(cluster, forwards, facts["namespace"])
             username, password = access.secret("mlflow-service", "username", "password")
-            access_key, secret_key = access.secret("minio-mlflow", "access-key", "secret-key")
+            access_key, secret_key = access.secret(facts["s3_secret"], "access-key", "secret-key")
             variables = {
                 "KUBECONFIG": str(Path(facts["kubeconfig"]).expanduser()),
                 "MLFLOW_TRACKING_URI": access.url(Service("mlflow", int(facts["port"]))),
                 "MLFLOW_TRACKING_USERNAME": username,
                 "MLFLOW_TRACKING_PASSWORD": password,
-                "AWS_ENDPOINT_URL": access.url(Service("minio", 9000, facts["minio"])),
+                "AWS_ENDPOINT_URL": facts["s3"] or access.url(Service("minio", 9000, facts["minio"])),
                 "AWS_ACCESS_KEY_ID": access_key,
                 "AWS_SECRET_ACCESS_KEY": secret_key,
-                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": facts["region"],
             }
             print(f"set here: {', '.join(variables)}; leave with exit", file=sys.stderr)
             path = os.pathsep.join(filter(None, [kubectl_directory(facts["kubectl"]), environment()["PATH"]]))

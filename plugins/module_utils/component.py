@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -46,7 +46,7 @@ class Component:
                 f"allowed are {', '.join(POD_SECURITY_LEVELS)}"
             )
         secrets = tuple(SecretSpec.parse(item, found.namespace) for item in raw.get("secrets", ()))
-        return build(cls, {**raw, "secrets": secrets}, name)
+        return replace(found, secrets=secrets)
 
 
 def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
