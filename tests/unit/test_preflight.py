@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import (
     RoleDescription,
@@ -18,7 +19,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight import (
     wrong_variables,
 )
 
-ROLES = Path(__file__).parents[2] / "roles"
+ROOT = Path(__file__).parents[2]
+ROLES = ROOT / "roles"
 
 
 @pytest.mark.parametrize(
@@ -122,3 +124,12 @@ def test_what_a_machine_lacks_is_said_in_numbers(monkeypatch: pytest.MonkeyPatch
         "this machine has 1.0 GiB of memory; at least 4 are needed",
         f"3.0 GiB are free for {tmp_path}/not/yet; at least 20 are needed",
     ]
+
+
+def test_every_variable_of_the_platform_is_described() -> None:
+    specs = yaml.safe_load((ROOT / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    described = {name for name in specs["argument_specs"]["main"]["options"] if name.startswith("platform_")}
+    defaults: set[str] = set()
+    for path in (ROOT / "group_vars" / "all").glob("*.yml"):
+        defaults |= set(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert described == defaults
