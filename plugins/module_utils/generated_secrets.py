@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Secrets that are generated once, kept in the cluster and read back by every later run.
 
 Their values pass from the random source to the API server and are never an Ansible variable.

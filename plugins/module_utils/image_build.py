@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Builds what is missing of the catalogue: programs into the cache, images into the registry.
 
 Nothing is half done for others to see: a program is renamed into place, an image exists from the

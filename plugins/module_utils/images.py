@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The catalogue of images: what each is made of, what it is called and what must be built.
 
 Everything here is offline and pure: the reference of an image is known without a registry or a

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One wait for all objects of a component: woken by watches, ended by readiness, a final failure or the deadline."""
 
 from __future__ import annotations

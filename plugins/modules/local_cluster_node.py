@@ -1,5 +1,5 @@
-#!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Documentation of the local_cluster_node action, which runs in the controller."""
 
 DOCUMENTATION = r"""

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What every action plugin of the collection shares.
 
 The engine runs inside the controller: ansible-core imports an action plugin before it forks its

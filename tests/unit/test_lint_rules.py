@@ -156,9 +156,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     configuration = yaml.safe_load((ROOT / ".ansible-lint").read_text(encoding="utf-8"))
     configuration["rulesdir"] = [str(ROOT / folder) for folder in configuration["rulesdir"]]
     (project / ".ansible-lint").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    command = [PROGRAM, "--format", "json", *(name for name, *_ in CASES)]
+    search = f"{PROGRAM.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": search, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    command = [str(PROGRAM), "--format", "json", *(name for name, *_ in CASES)]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     matches: list[dict[str, Any]] = json.loads(done.stdout)
     return {(item["location"]["path"], item["check_name"].partition("[")[0]) for item in matches}

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Typed health checks: each one is a transaction with a service that asserts a value.
 
 Adding a type: a frozen dataclass of its parameters with a `run` method, listed in CHECKS.

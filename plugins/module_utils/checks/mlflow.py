@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """MLflow: a whole run as a client makes it, from parameters to a registered model's bytes, and refused logins."""
 
 from __future__ import annotations

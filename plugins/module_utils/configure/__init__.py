@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Configuration steps: what a service must be told once it runs, each one compared with what it has.
 
 Adding a step: a frozen dataclass of its parameters with an `apply` method, listed in STEPS.

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """MinIO: buckets, and one user a consumer with a policy that names its own buckets and nothing else."""
 
 from __future__ import annotations

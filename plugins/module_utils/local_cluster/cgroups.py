@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The control group of a cluster: all its pods are below it, so that nothing else is ever counted or ended."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a cluster changes on its machine, outside of its own directories, and how all of it is taken back.
 
 `prepare` is called before the first process starts, `sweep` after the last one ended. A sweep needs nothing but the

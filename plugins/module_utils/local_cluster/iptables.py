@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Which iptables chains and rules a cluster made, and how to take exactly those out again.
 
 kube-proxy and the kubelet own the chains `KUBE-*`. The CNI plugins name their rules after the network in a

@@ -1,3 +1,5 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Certificates: authorities, one identity per program, kubeconfigs and the keys that only the API server reads.
 
 A key and its certificate stand in one PEM file, so that one rename replaces both. Authorities have a
