@@ -51,10 +51,14 @@ class Resource:
 
 
 class Cluster:
-    """One Kubernetes cluster as the user of a kubeconfig sees it."""
+    """One Kubernetes cluster as the user of a kubeconfig sees it.
+
+    `warnings` are what the server warned of so far: deprecated versions, pods below their level of security.
+    """
 
     def __init__(self, kubeconfig: str | None) -> None:
         self.kubeconfig = kubeconfig
+        self.warnings: set[str] = set()
         try:
             self.api_client: client.ApiClient = config.new_client_from_config(config_file=kubeconfig)
         except (config.ConfigException, OSError, KeyError, TypeError) as error:
@@ -94,6 +98,7 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             host = self.api_client.configuration.host
             raise ApiError(f"the Kubernetes API at {host} cannot be reached: {_root_cause(error)}", 0) from error
+        self.warnings |= {_warning(line) for line in response.headers.getlist("Warning")}
         text = raw.decode("utf-8", "replace")
         return json.loads(text) if text.startswith(("{", "[")) else text
 
@@ -115,6 +120,8 @@ class Cluster:
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """The resource of a kind; ApiError 404 where the server does not know it."""
+        if (api_version, kind) not in self.resources:
+            self.__dict__.pop("resources", None)  # a definition may have been applied since
         try:
             return self.resources[(api_version, kind)]
         except KeyError:
@@ -210,6 +217,11 @@ def disconnect() -> None:
     """
     connect.cache_clear()
     kube_config._cleanup_temp_files()
+
+
+def _warning(header: str) -> str:
+    """The text of a Warning header: 299 - "text", quotes in it escaped (RFC 7234, section 5.5)."""
+    return header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') or header
 
 
 def _server_message(body: bytes | str | None) -> str:

@@ -62,7 +62,12 @@ def differences(
     return found
 
 
-def _carries(live: Mapping[str, Any], manifest: Manifest) -> bool:
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two states of an object differ in content, labels or annotations; a new status is no change."""
+    return mark(before) != mark(after) or not (_carries(before, after) and _carries(after, before))
+
+
+def _carries(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Whether the live object has every label and annotation of the manifest."""
     return all(
         (manifest["metadata"].get(field) or {}).items() <= (live["metadata"].get(field) or {}).items()

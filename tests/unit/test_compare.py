@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.mlops.platform.plugins.module_utils.compare import differences, mark, remember
+from ansible_collections.mlops.platform.plugins.module_utils.compare import changed, differences, mark, remember
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity
 
 DEPLOYMENT: Manifest = {
@@ -91,6 +91,24 @@ def test_what_was_changed_in_the_cluster_is_sent(manifest: Manifest, metadata: d
 )
 def test_labels_and_annotations_are_compared_though_no_generation_moves(metadata: dict[str, Any], sent: bool) -> None:
     assert bool(reasons(DEPLOYMENT, answered(DEPLOYMENT, **metadata))) is sent
+
+
+@pytest.mark.parametrize(
+    ("manifest", "metadata", "expected"),
+    [
+        (DEPLOYMENT, {"resourceVersion": "200"}, False),
+        (DEPLOYMENT, {"generation": 2}, True),
+        (DEPLOYMENT, {"labels": {"team": "b"}}, True),
+        (DEPLOYMENT, {"annotations": None}, True),
+        (CONFIG, {}, False),
+        (CONFIG, {"resourceVersion": "200"}, True),
+        (CONFIG, {"labels": {"added": "a"}}, True),
+    ],
+)
+def test_an_apply_changed_an_object_unless_only_its_status_moved(
+    manifest: Manifest, metadata: dict[str, Any], expected: bool
+) -> None:
+    assert changed(answered(manifest), answered(manifest, **metadata)) is expected
 
 
 def test_differences_keep_the_order_of_the_manifests() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -37,7 +37,8 @@ class Store:
         }
         self.objects: dict[str, Object] = {}
         self.jobs_fail = False
-        self.writes = 0
+        self.writes: list[str] = []
+        self.dies_at = ""
         self._versions = itertools.count(1)
 
     def resource(self, api_version: str, kind: str) -> Resource:
@@ -75,7 +76,9 @@ class Store:
 
     def apply(self, manifest: Manifest) -> Object:
         """Write an object: its version moves if anything changes, its generation if its specification does."""
-        self.writes += 1
+        if manifest["kind"] == self.dies_at:
+            raise KeyboardInterrupt
+        self.writes.append(f"{manifest['kind']} {manifest['metadata']['name']}")
         key, made = identity(manifest), copy.deepcopy(manifest)
         old = self.objects.get(key, {"metadata": {}})
         metadata = {"uid": old["metadata"].get("uid", f"uid-{next(self._versions)}")}
@@ -93,7 +96,7 @@ class Store:
         return made
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
-        self.writes += 1
+        self.writes.append(f"delete {kind} {name}")
         return self.objects.pop(f"{api_version.rpartition('/')[0]}/{kind}/{namespace or ''}/{name}", None) is not None
 
 
@@ -118,31 +121,18 @@ WEB = [CONFIG, SERVICE, deployment()]
 
 
 class Site:
-    """A component on a store, and what was sent for it."""
+    """A component on a store, and what was said of it."""
 
     def __init__(self) -> None:
         self.store = Store()
         self.component = Component("web", "1", "ml", pod_security="baseline", timeout_seconds=1)
-        self.sent: list[list[str]] = []
-        self.dies_at: int | None = None
-
-    def send(self, manifests: Sequence[Manifest]) -> Mapping[str, tuple[bool, Object]]:
-        if self.dies_at == len(self.sent):
-            raise KeyboardInterrupt
-        self.sent.append([f"{item['kind']} {item['metadata']['name']}" for item in manifests])
-        answers: dict[str, tuple[bool, Object]] = {}
-        for item in manifests:
-            before = self.store.objects.get(identity(item), {})
-            after = self.store.apply(item)
-            content = [{key: made.get(key) for key in ("spec", "data")} for made in (before, after)]
-            answers[identity(item)] = (content[0] != content[1], after)
-        return answers
+        self.said: list[str] = []
 
     def run(self, *manifests: Manifest, check_mode: bool = False) -> Objects:
-        """Provision; `sent` and the store's writes are those of this run."""
-        self.sent, self.store.writes = [], 0
+        """Provision; what is said and the store's writes are those of this run."""
+        self.said, self.store.writes = [], []
         stamped = stamp(manifests, self.component.name, self.component.version)
-        return provision(cast(Cluster, self.store), self.component, stamped, self.send, lambda _: None, check_mode)
+        return provision(cast(Cluster, self.store), self.component, stamped, self.said.append, check_mode)
 
 
 @pytest.fixture
@@ -153,7 +143,10 @@ def site() -> Site:
 def test_a_first_run_creates_everything_at_once(site: Site) -> None:
     result = site.run(*WEB)
     assert result == Objects(created=["ConfigMap ml/settings", "Service ml/web", "Deployment ml/web"])
-    assert site.sent == [["ConfigMap settings", "Service web", "Deployment web"]]
+    assert site.said == ["applies 3 objects: ConfigMap ml/settings, Service ml/web, Deployment ml/web"]
+    assert site.store.writes == [
+        "Namespace ml", "ConfigMap settings", "Service web", "Deployment web", "ConfigMap mlops-platform-web",
+    ]  # fmt: skip
     namespace = site.store.get("v1", "Namespace", "ml")
     assert namespace is not None
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
@@ -164,14 +157,14 @@ def test_a_second_run_writes_nothing(site: Site) -> None:
     site.run(*WEB)
     result = site.run(*WEB)
     assert (result, result.touched) == (Objects(unchanged=3), False)
-    assert (site.sent, site.store.writes) == ([], 0)
+    assert (site.said, site.store.writes) == ([], [])
 
 
 def test_only_what_is_new_is_sent(site: Site) -> None:
     site.run(*WEB)
     result = site.run(CONFIG, SERVICE, deployment("a:2"))
     assert result == Objects(changed=["Deployment ml/web"], unchanged=2)
-    assert site.sent == [["Deployment web"]]
+    assert site.store.writes == ["Deployment web", "ConfigMap mlops-platform-web"]
 
 
 def test_what_was_changed_by_hand_is_put_back(site: Site) -> None:
@@ -207,11 +200,11 @@ def test_objects_of_others_are_left_alone(site: Site) -> None:
 
 
 def test_a_run_that_was_killed_is_finished_by_the_next(site: Site) -> None:
-    site.dies_at = 1
+    site.store.dies_at = "Deployment"
     with pytest.raises(KeyboardInterrupt):
         site.run(*WEB, upgrade())
     assert "apps/Deployment/ml/web" not in site.store.objects
-    site.dies_at = None
+    site.store.dies_at = ""
     result = site.run(*WEB, upgrade())
     assert result.created == ["Deployment ml/web"]
     assert result.changed == [], "what the killed run had done is sent again, and changes nothing"
@@ -220,10 +213,9 @@ def test_a_run_that_was_killed_is_finished_by_the_next(site: Site) -> None:
 
 def test_a_job_is_complete_before_the_rollout(site: Site) -> None:
     site.run(*WEB, upgrade())
-    assert [[name.partition("-")[0] for name in phase] for phase in site.sent] == [
-        ["ConfigMap settings", "Service web", "Job upgrade"],
-        ["Deployment web"],
-    ]
+    assert [name.partition("-")[0] for name in site.store.writes[1:-1]] == [
+        "ConfigMap settings", "Service web", "Job upgrade", "Deployment web",
+    ]  # fmt: skip
 
 
 def test_a_failed_job_stops_the_rollout_and_is_tried_again_by_the_next_run(site: Site) -> None:
@@ -248,14 +240,43 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(site: Site) -> None:
     site.run(*WEB)
     result = site.run(SERVICE, deployment("a:2"), check_mode=True)
     assert result == Objects(changed=["Deployment ml/web"], removed=["/ConfigMap/ml/settings"], unchanged=1)
-    assert (site.sent, site.store.writes) == ([], 0)
+    assert (site.said, site.store.writes) == ([], [])
 
 
 def test_a_memory_that_cannot_be_read_is_no_memory(site: Site) -> None:
     site.run(*WEB)
     site.store.objects["/ConfigMap/ml/mlops-platform-web"]["data"]["applied.json"] = "{"
     assert site.run(*WEB) == Objects(unchanged=3)
-    assert len(site.sent[0]) == 3
+    assert len(site.store.writes) == 4
+
+
+def test_progress_names_a_few_of_many_objects(site: Site) -> None:
+    site.run(*(make("ConfigMap", f"c{number}", data={}) for number in range(9)))
+    assert site.said[0].startswith("applies 9 objects: ConfigMap ml/c0, ")
+    assert site.said[0].endswith("ConfigMap ml/c4, 4 more")
+
+
+def test_the_first_refused_object_is_named_and_what_comes_after_it_is_not_sent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = site.store.apply
+
+    def refuse(manifest: Manifest) -> Object:
+        if manifest["kind"] == "Service":
+            raise ApiError("spec.ports is required", 422)
+        return apply(manifest)
+
+    monkeypatch.setattr(site.store, "apply", refuse)
+    with pytest.raises(PlatformError, match=r"^the cluster refused Service ml/web: spec.ports is required$"):
+        site.run(*WEB)
+    assert site.store.writes == ["Namespace ml", "ConfigMap settings"]
+
+
+def test_the_memory_of_very_many_objects_with_the_longest_names_fits_into_a_config_map(site: Site) -> None:
+    objects = [make("ConfigMap", f"{number:0253d}", data={}) for number in range(1600)]
+    site.run(*objects)
+    written = site.store.objects["/ConfigMap/ml/mlops-platform-web"]["data"]["applied.json"]
+    assert len(written.encode()) < 1024**2
 
 
 def test_a_refusal_of_the_api_is_not_taken_for_absence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
