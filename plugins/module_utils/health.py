@@ -108,9 +108,10 @@ def _outcome(
 def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict[str, Any]:
     """The outcome of waiting for all workloads that the component applied."""
     started = time.monotonic()
-    awaited = applied_workloads(cluster, load_memory(cluster, component))
-    if awaited:
+    memory = load_memory(cluster, component)
+    if memory:
         try:
+            awaited = applied_workloads(cluster, memory)
             states: Sequence[Any] = wait_ready(cluster, awaited, component.name, component.timeout_seconds, progress)
             message = ""
         except NotReady as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
 
 AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
 Progress = Callable[[str], None]
+Listed = Callable[[str, str, str], Sequence[Object]]
+"""Lists objects by (apiVersion, kind, namespace), each list once in one look at the cluster."""
 
 
 class NotReady(PlatformError):
@@ -75,6 +78,7 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
         for item in list_whole(cluster, api_version, kind, namespace, component)
     }
     states: list[rollout.State] = []
+    listed = functools.cache(cluster.list)  # many workloads of one namespace cost as much as one
     for manifest in awaited:
         found = live.get(identity(manifest))
         if found is None:
@@ -82,7 +86,7 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
             continue
         state = rollout.state(found)
         if not state.ready and found["kind"] in WORKLOADS:
-            state = _with_pods(cluster, found, state)
+            state = _with_pods(cluster, listed, found, state)
         states.append(state)
     return states
 
@@ -93,11 +97,11 @@ def list_whole(cluster: Cluster, api_version: str, kind: str, namespace: str, co
     return [{**item, "apiVersion": api_version, "kind": kind} for item in found]
 
 
-def _with_pods(cluster: Cluster, workload: Object, state: rollout.State) -> rollout.State:
+def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollout.State) -> rollout.State:
     """The state of an unready workload as its newest pods explain it."""
     namespace = workload["metadata"]["namespace"]
-    pods = cluster.list("v1", "Pod", namespace)
-    sets = cluster.list("apps/v1", "ReplicaSet", namespace) if workload["kind"] == "Deployment" else []
+    pods = listed("v1", "Pod", namespace)
+    sets = listed("apps/v1", "ReplicaSet", namespace) if workload["kind"] == "Deployment" else []
     newest = rollout.current_pods(workload, pods, sets)
     if workload["kind"] == "StatefulSet":
         _release_stuck_pods(cluster, workload, pods, newest)
@@ -108,7 +112,7 @@ def _with_pods(cluster: Cluster, workload: Object, state: rollout.State) -> roll
     if state.failure:
         return state
     if not newest and workload["kind"] != "Deployment":
-        refused = _refusal(cluster, workload)
+        refused = _refusal(listed, workload)
         if refused:
             return rollout.State(state.target, False, refused, refused)
     return state
@@ -123,12 +127,12 @@ def _release_stuck_pods(cluster: Cluster, workload: Object, pods: Sequence[Objec
             cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
 
 
-def _refusal(cluster: Cluster, workload: Object) -> str | None:
+def _refusal(listed: Listed, workload: Object) -> str | None:
     """Why a controller cannot create the pods of a workload, from its newest events."""
     uid = workload["metadata"]["uid"]
     events = [
         event
-        for event in cluster.list("v1", "Event", workload["metadata"]["namespace"])
+        for event in listed("v1", "Event", workload["metadata"]["namespace"])
         if event["involvedObject"].get("uid") == uid and event.get("reason") == "FailedCreate"
     ]
     return str(events[-1]["message"]) if events else None

@@ -42,7 +42,7 @@ def api() -> Api:
 @pytest.fixture
 def cluster(api: Api, tmp_path: Path) -> Iterator[Cluster]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  (the names are the library's)
+        def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body = json.dumps(api.answer(self.command, self.path)).encode()
             self.send_response(200)
@@ -52,7 +52,7 @@ def cluster(api: Api, tmp_path: Path) -> Iterator[Cluster]:
             self.end_headers()
             self.wfile.write(body)
 
-        def do_PATCH(self) -> None:  # noqa: N802
+        def do_PATCH(self) -> None:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:

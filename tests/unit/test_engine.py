@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+from ansible_collections.mlops.platform.plugins.module_utils import health
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object, Resource
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.engine import Objects, load_memory, provision
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, stamp
-from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady, inspect
 
 KINDS = {
     ("v1", "Namespace"): ("namespaces", False),
@@ -24,6 +25,7 @@ KINDS = {
     ("v1", "Pod"): ("pods", True),
     ("v1", "Event"): ("events", True),
     ("apps/v1", "Deployment"): ("deployments", True),
+    ("apps/v1", "ReplicaSet"): ("replicasets", True),
     ("batch/v1", "Job"): ("jobs", True),
 }
 
@@ -248,6 +250,32 @@ def test_a_memory_that_cannot_be_read_is_no_memory(site: Site) -> None:
     site.store.objects["/ConfigMap/ml/mlops-platform-web"]["data"]["applied.json"] = "{"
     assert site.run(*WEB) == Objects(unchanged=3)
     assert len(site.store.writes) == 4
+
+
+def test_a_component_without_workloads_is_proven_by_having_been_applied(site: Site) -> None:
+    def rollout() -> dict[str, Any]:
+        return health._rollout(cast(Cluster, site.store), site.component, site.said.append)
+
+    assert rollout()["message"] == "web has not been provisioned in namespace ml"
+    site.run(CONFIG)
+    assert rollout()["healthy"]
+
+
+def test_a_wait_for_many_workloads_lists_their_pods_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    workloads = [make("Deployment", f"d{number}", "apps/v1", spec={}) for number in range(50)]
+    for item in workloads:
+        site.store.apply({**item, "metadata": {**item["metadata"], "labels": {"mlops.platform/component": "web"}}})
+    asked: list[str] = []
+    listing = site.store.list
+
+    def count(api_version: str, kind: str, *rest: str) -> Sequence[Object]:
+        asked.append(kind)
+        return listing(api_version, kind, *rest)
+
+    monkeypatch.setattr(site.store, "list", count)
+    states = inspect(cast(Cluster, site.store), workloads, "web")
+    assert {state.ready for state in states} == {False}
+    assert sorted(asked) == ["Deployment", "Pod", "ReplicaSet"]
 
 
 def test_progress_names_a_few_of_many_objects(site: Site) -> None:
