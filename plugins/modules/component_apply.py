@@ -4,17 +4,15 @@
 
 DOCUMENTATION = r"""
 module: component_apply
-short_description: Applies a component's manifests
+short_description: Apply a component's manifests
 description:
   - Waits for the components it requires, renders the templates of the calling role, compares them with the
     cluster's metadata and sends only what is not provably unchanged, by server-side apply. Secrets that the
     component generates are created first.
   - What the API server warns of, such as a deprecated version, becomes a warning of the task.
-options:
-  spec:
-    description: The component as its role describes it, the C(component_spec) of the shared role.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.component
 author: The mlops.platform maintainers
 """
 

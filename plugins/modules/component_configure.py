@@ -4,15 +4,13 @@
 
 DOCUMENTATION = r"""
 module: component_configure
-short_description: Configures a running service
+short_description: Configure a running service
 description:
   - Waits for the component's workloads and performs its configuration steps, each of which compares what the
     service has with what it must have.
-options:
-  spec:
-    description: The component as its role describes it, the C(component_spec) of the shared role.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.component
 author: The mlops.platform maintainers
 """
 

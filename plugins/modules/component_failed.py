@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: component_failed
-short_description: Says that a component failed
+short_description: Say that a component failed
 description:
   - Tells the components that wait for this one, and fails with the first cause.
 options:
@@ -16,6 +16,8 @@ options:
     description: The result of the task that failed.
     type: dict
     required: true
+extends_documentation_fragment:
+  - mlops.platform.action
 author: The mlops.platform maintainers
 """
 

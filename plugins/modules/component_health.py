@@ -4,15 +4,11 @@
 
 DOCUMENTATION = r"""
 module: component_health
-short_description: Validates a component by transactions
+short_description: Validate a component by transactions
 description:
   - Waits for the component's workloads and runs all its checks until they are healthy or the deadline has
     passed. Services are reached through the API server, so it works from any controller.
 options:
-  spec:
-    description: The component as its role describes it, the C(component_spec) of the shared role.
-    type: dict
-    required: true
   timeout_seconds:
     description: Seconds for all checks together, after the workloads are ready.
     type: float
@@ -21,6 +17,9 @@ options:
     description: Whether an unhealthy component fails the task.
     type: bool
     default: true
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.component
 author: The mlops.platform maintainers
 """
 

@@ -4,18 +4,17 @@
 
 DOCUMENTATION = r"""
 module: component_render
-short_description: Renders a component's manifests into a file
+short_description: Render a component's manifests into a file
 description:
   - Renders, parses, stamps and orders the manifests of the calling role without a cluster.
 options:
-  spec:
-    description: The component as its role describes it, the C(component_spec) of the shared role.
-    type: dict
-    required: true
   dest:
     description: The file to write.
     type: path
     required: true
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.component
 author: The mlops.platform maintainers
 """
 

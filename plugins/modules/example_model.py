@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: example_model
-short_description: Runs a training example against the platform's MLflow
+short_description: Run a training example against the platform's MLflow
 description:
   - Starts the script on the controller with C(MLFLOW_TRACKING_URI) and the service user's login in its environment;
     the server is reached through the API server.
@@ -29,6 +29,11 @@ options:
     description: The Secret with the user's C(username) and C(password).
     type: str
     default: mlflow-service
+attributes:
+  check_mode:
+    support: none
+extends_documentation_fragment:
+  - mlops.platform.action
 author: The mlops.platform maintainers
 """
 

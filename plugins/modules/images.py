@@ -43,8 +43,9 @@ options:
     description: Keep Go's module and build caches, several gigabytes, for the next change of a version.
     type: bool
     default: false
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the local_cluster_files action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: local_cluster_files
 short_description: Write a tree of small files
 description:
@@ -22,8 +21,9 @@ options:
     description: Contents by the path inside the directory.
     type: dict
     required: true
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

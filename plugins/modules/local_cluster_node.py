@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the local_cluster_node action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: local_cluster_node
 short_description: Give the cluster's administrators their rights and wait for its node
 description:
@@ -43,8 +42,9 @@ options:
     description: How long the node may take.
     type: int
     default: 180
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

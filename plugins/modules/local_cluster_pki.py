@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the local_cluster_pki action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: local_cluster_pki
 short_description: Make and renew the certificates, keys and kubeconfigs of a local cluster
 description:
@@ -41,8 +40,9 @@ options:
     description: Certificates with fewer days left are renewed.
     type: int
     required: true
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

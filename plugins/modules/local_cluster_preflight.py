@@ -1,48 +1,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the local_cluster_preflight action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: local_cluster_preflight
 short_description: Refuse a machine on which a local cluster could not work
 description:
   - Checks the operating system, the user, memory, disk, ports, networks, and that nothing changed that cannot change.
   - Changes nothing but the note of what cannot change.
 options:
-  host:
-    description: The marks of the cluster on the machine.
-    type: dict
-    required: true
-    suboptions:
-      state_dir:
-        description: Directory of the data.
-        type: path
-        required: true
-      run_dir:
-        description: Directory of sockets and process state.
-        type: path
-        required: true
-      cgroup:
-        description: Name of the control group of all pods.
-        type: str
-        required: true
-      device:
-        description: Name of the network device of the node.
-        type: str
-        required: true
-      address:
-        description: IPv4 address of the node.
-        type: str
-        required: true
-      network:
-        description: Name of the CNI network.
-        type: str
-        required: true
-      pod_cidr:
-        description: Network of the pods.
-        type: str
-        required: true
   packages:
     description: Debian packages, each with the program that it brings.
     type: dict
@@ -67,8 +33,10 @@ options:
     description: Space that must be free.
     type: int
     required: true
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.host
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the local_cluster_processes action, which runs in the controller."""
+"""Documentation of the action plugin of the same name."""
 
 DOCUMENTATION = r"""
----
 module: local_cluster_processes
 short_description: Start and stop the processes of a local cluster
 description:
@@ -18,39 +17,6 @@ options:
     type: str
     choices: [started, stopped]
     default: started
-  host:
-    description: The marks of the cluster on the machine.
-    type: dict
-    required: true
-    suboptions:
-      state_dir:
-        description: Directory of the data.
-        type: path
-        required: true
-      run_dir:
-        description: Directory of sockets and process state.
-        type: path
-        required: true
-      cgroup:
-        description: Name of the control group of all pods.
-        type: str
-        required: true
-      device:
-        description: Name of the network device of the node.
-        type: str
-        required: true
-      address:
-        description: IPv4 address of the node.
-        type: str
-        required: true
-      network:
-        description: Name of the CNI network.
-        type: str
-        required: true
-      pod_cidr:
-        description: Network of the pods.
-        type: str
-        required: true
   log_dir:
     description: Where the logs of the processes go.
     type: path
@@ -117,8 +83,10 @@ options:
     description: How long pods and left-over processes may take to end.
     type: int
     default: 15
-author:
-  - The mlops.platform maintainers
+extends_documentation_fragment:
+  - mlops.platform.action
+  - mlops.platform.action.host
+author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""

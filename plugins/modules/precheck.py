@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: precheck
-short_description: Checks that a cluster can carry the platform
+short_description: Check that a cluster can carry the platform
 description:
   - Asks whether the API answers, runs a supported version and has the StorageClass that volumes need.
 options:
@@ -23,6 +23,8 @@ options:
     description: The newest supported minor version of Kubernetes.
     type: str
     required: true
+extends_documentation_fragment:
+  - mlops.platform.action
 author: The mlops.platform maintainers
 """
 

@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Checks the inventory and this machine
+short_description: Check the inventory and this machine
 description:
   - Reads the inventory and the roles of its components, checks types, names, requirements and this machine,
     and touches nothing but the directory of the run that it opens.
@@ -13,6 +13,8 @@ options:
     description: The directory that holds the reports of runs.
     type: path
     required: true
+extends_documentation_fragment:
+  - mlops.platform.action
 author: The mlops.platform maintainers
 """
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
@@ -130,14 +132,17 @@ def test_every_action_is_documented_as_a_module() -> None:
 def test_arguments_are_as_documented(name: str) -> None:
     base = "ansible_collections.mlops.platform.plugins"
     arguments = importlib.import_module(f"{base}.action.{name}").ActionModule.ARGUMENTS
-    stub = importlib.import_module(f"{base}.modules.{name}")
-    documentation = yaml.safe_load(stub.DOCUMENTATION)
+    path = ROOT / "plugins" / "modules" / f"{name}.py"
+    documentation, examples, returned, _ = get_docstring(
+        str(path), fragment_loader, collection_name="mlops.platform", is_module=True
+    )
     assert documentation["module"] == name
     assert decisive(documentation.get("options") or {}, "suboptions") == decisive(arguments, "options")
-    (task,) = yaml.safe_load(stub.EXAMPLES)[:1]
+    (task,) = yaml.safe_load(examples)[:1]
     assert set(task[f"mlops.platform.{name}"]) <= set(arguments)
     assert {key for key, item in arguments.items() if item.get("required")} <= set(task[f"mlops.platform.{name}"])
-    assert isinstance(yaml.safe_load(stub.RETURN) or {}, dict)
+    assert isinstance(returned or {}, dict)
+    assert set(documentation["attributes"]) == {"action", "check_mode"}
 
 
 def tasks_of(node: Any) -> Iterator[dict[str, Any]]:
