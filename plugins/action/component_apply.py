@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.engine import provision
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
 
@@ -14,8 +15,13 @@ class ActionModule(ComponentAction):
     """See plugins/modules/component_apply.py for the documentation."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        manifests = self.render()
+        name = self.component.name
+        with events.phase(name, "render") as rendering:
+            manifests = self.render()
+            rendering.message = f"{len(manifests)} objects"
         self.await_requirements()
         cluster = self.cluster()
-        objects = provision(cluster, self.component, manifests, self.say, self.check_mode)
+        with events.phase(name, "apply", of=len(manifests)) as applying:
+            objects = provision(cluster, self.component, manifests, self.say, self.check_mode)
+            applying.message = objects.summary()
         return {"changed": objects.touched, "objects": objects.__dict__, "warnings": sorted(cluster.warnings)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, parse_typed
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
@@ -24,9 +25,10 @@ class ActionModule(ComponentAction):
         where = f"component_spec of {component.name}: configure"
         steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
         awaited = applied_workloads(cluster, load_memory(cluster, component))
-        wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
+        with events.phase(component.name, "rollout", of=len(awaited)):
+            wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
         changes: list[str] = []
-        with Forwards(cluster) as forwards:
+        with events.phase(component.name, "configure", of=len(steps)) as configuring, Forwards(cluster) as forwards:
             access = Access(cluster, forwards, component.namespace)
             for step in steps:
                 try:
@@ -36,4 +38,5 @@ class ActionModule(ComponentAction):
                 except Exception as error:  # what a client library raises is the user's to read
                     kind = type(step).__name__
                     raise PlatformError(f"{component.name}: {kind}: {type(error).__name__}: {error}") from error
+            configuring.message = f"{len(changes)} changed" if changes else ""
         return {"changed": bool(changes), "configured": changes}

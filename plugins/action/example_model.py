@@ -23,6 +23,7 @@ TRAINING_SECONDS = 300
 class ActionModule(PlatformAction):
     """See plugins/modules/example_model.py for the documentation."""
 
+    PHASE = "model"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "script": {"type": "path", "required": True},
         "kubeconfig": {"type": "path"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.image_build import Builder
+from ansible_collections.mlops.platform.plugins.module_utils.image_events import ImageEvents
 from ansible_collections.mlops.platform.plugins.module_utils.images import Catalogue
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 
@@ -16,6 +17,7 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.action import Platf
 class ActionModule(PlatformAction):
     """Build what the registry and the cache do not have yet."""
 
+    PHASE = "images"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "names": {"type": "list", "elements": "str", "required": True},
         "catalogue": {"type": "dict", "required": True},
@@ -31,16 +33,25 @@ class ActionModule(PlatformAction):
         host = task_vars["inventory_hostname"]
         names, cache = arguments["names"], Path(arguments["cache_dir"])
         catalogue = Catalogue.load(arguments["catalogue"], registry=arguments["registry"], mirror=arguments["mirror"])
+        watched = ImageEvents(host)
+
+        def report(line: str) -> None:
+            watched.take(line)
+            self.print_unless_shown(host, line)
+
         builder = Builder(
             catalogue,
             cache,
-            lambda line: self.progress(host, line),
+            report,
             go_version=arguments["go_version"],
             keep_caches=arguments["keep_caches"],
         )
         missing = [image.name for image in builder.missing(names)]
         left_over = builder.left_over()
-        built = [] if self.check_mode else builder.build(names)
+        try:
+            built = [] if self.check_mode else builder.build(names)
+        finally:
+            watched.close()
         return {
             "changed": bool(missing) or left_over,
             "left_over": left_over,

@@ -15,6 +15,7 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.action import Platf
 class ActionModule(PlatformAction):
     """Writes a tree of small files in one task."""
 
+    PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "directory": {"type": "path", "required": True},
         "files": {"type": "dict", "required": True},

@@ -15,6 +15,7 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.action import Platf
 class ActionModule(PlatformAction):
     """Gives the cluster's administrators their rights and waits for its node."""
 
+    PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "name": {"type": "str", "required": True},
         "server": {"type": "str", "required": True},

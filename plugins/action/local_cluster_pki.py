@@ -17,6 +17,7 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.action import Platf
 class ActionModule(PlatformAction):
     """Makes and renews the certificates, keys and kubeconfigs of a cluster."""
 
+    PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "directory": {"type": "path", "required": True},
         "cluster": {"type": "str", "required": True},

@@ -22,6 +22,7 @@ RESOLVERS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 class ActionModule(PlatformAction):
     """Refuses a machine on which the cluster could not work."""
 
+    PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "host": HOST_ARGUMENT,
         "packages": {"type": "dict", "required": True},

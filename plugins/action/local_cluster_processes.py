@@ -22,6 +22,7 @@ IDENTITY: dict[str, Any] = {
 class ActionModule(PlatformAction):
     """Starts and stops the processes of a cluster."""
 
+    PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         "host": HOST_ARGUMENT,

@@ -17,6 +17,7 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 class ActionModule(PlatformAction):
     """See plugins/modules/precheck.py for the documentation."""
 
+    PHASE = "preflight"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "kubeconfig": {"type": "path"},
         "storage_class": {"type": "str", "default": ""},

@@ -23,6 +23,7 @@ COLLECTION = Path(__file__).parents[2]
 class ActionModule(PlatformAction):
     """See plugins/modules/preflight.py for the documentation."""
 
+    PHASE = "preflight"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"reports": {"type": "path", "required": True}}
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.mlops.platform.plugins.module_utils import events
+from ansible_collections.mlops.platform.plugins.module_utils.closing import REPORTED_VERBS, closing_lines
 from ansible_collections.mlops.platform.plugins.module_utils.report import RunReport, new_run_directory, write
 
 DOCUMENTATION = """
@@ -26,7 +27,6 @@ requirements:
 author: The mlops.platform maintainers
 """
 
-VERBS = {"site", "up", "validate"}
 PREFIX = "mlops.platform."
 
 
@@ -45,8 +45,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._begun: dict[tuple[str, str], float] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
+        events.begin()
         verb = Path(playbook._file_name).stem
-        if verb in VERBS:
+        if verb in REPORTED_VERBS:
             self._report = RunReport(verb, time.time())
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
@@ -89,7 +90,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if failed and action != f"{PREFIX}component_failed":
             kind = "check" if action == f"{PREFIX}component_health" and "checks" in content else "task"
             self._report.failures.append(
-                {"host": host, "task": task.get_name(), "kind": kind, "message": str(content.get("msg", ""))}
+                {
+                    "host": host,
+                    "task": task.get_name(),
+                    "kind": kind,
+                    "message": str(content.get("msg", "")),
+                    **{key: str(content[key]) for key in ("phase", "blocked_by") if key in content},
+                }
             )
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
@@ -103,36 +110,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         directory = self._directory or new_run_directory(Path(os.environ.get("MLOPS_PLATFORM_REPORTS", "reports")), now)
         document = self._report.document(now)
         write(directory / "report.json", document)
-        checks = [check for part in document["components"] for check in part["checks"]]
-        healthy = sum(bool(check["healthy"]) for check in checks)
-        self._display.display(
-            f"{document['verb']}: {document['status']}, {document['changed']} changed, "
-            f"{healthy} of {len(checks)} checks healthy, {document['duration_seconds']:.1f} s; "
-            f"report: {os.path.relpath(directory.parent / 'latest' / 'report.json')}"
-        )
-        for part in document["components"]:
-            for line in part["access"]:
-                self._display.display(f"  {line}")
-        if model := self._report.model:
-            self._display.display(
-                f"  Model: {model['model']}, version {model['version']} of run {model['run_id']}, "
-                f"accuracy {model['accuracy']:.2f} on the held-out rows, downloaded and compared"
-            )
-        if any(part["access"] for part in document["components"]):
-            self._display.display(
-                "  A login: make shell, then kubectl -n <namespace> get secret <name> -o jsonpath='{.data}'; "
-                "values are base64"
-            )
-        for failure in document["failures"]:
-            self._display.display(f"  {failure['host']}: {failure['message']}", color="red")
-        for part in document["components"]:
-            for line in evidence_lines(part["evidence"]):
-                self._display.display(f"    {line}")
-
-
-def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
-    """The events and the last log lines of a component that failed, for people."""
-    lines = [f"event: {event}" for event in evidence.get("events", [])]
-    for container, log in (evidence.get("logs") or {}).items():
-        lines += [f"{container}: {line}" for line in log[-5:]]
-    return lines
+        path = os.path.relpath(directory.parent / "latest" / "report.json")
+        for line in closing_lines(document, path):
+            self._display.display(line)

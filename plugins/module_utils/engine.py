@@ -60,6 +60,11 @@ class Objects:
         """Whether the run changed anything."""
         return bool(self.created or self.changed or self.removed)
 
+    def summary(self) -> str:
+        """How many of each, such as "2 created, 12 unchanged"."""
+        counts = {"created": len(self.created), "changed": len(self.changed), "removed": len(self.removed)}
+        return ", ".join(f"{n} {what}" for what, n in {**counts, "unchanged": self.unchanged}.items() if n)
+
 
 def provision(
     cluster: Cluster,

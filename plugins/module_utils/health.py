@@ -7,8 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     Access,
@@ -55,9 +57,24 @@ def validate(cluster: Cluster, component: Component, timeout: float, progress: P
     if not rollout["healthy"]:
         return [rollout, *(_outcome(check, "not tried: the rollout is not complete", attempts=0) for check in checks)]
     deadline = time.monotonic() + timeout
-    with Forwards(cluster) as forwards, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    tried = count(1)
+    with (
+        events.phase(component.name, "validate", of=len(checks)) as validating,
+        Forwards(cluster) as forwards,
+        ThreadPoolExecutor(SIDE_BY_SIDE) as pool,
+    ):
         access = Access(cluster, forwards, component.namespace)
-        return [rollout, *pool.map(lambda check: attempt(check, access, deadline), checks)]
+
+        def outcome(check: Check) -> dict[str, Any]:
+            found = attempt(check, access, deadline)
+            events.progress(
+                component.name, f"{check.name}: {found['message'] or 'healthy'}", done=next(tried), of=len(checks)
+            )
+            return found
+
+        outcomes = list(pool.map(outcome, checks))
+        validating.message = f"{sum(item['healthy'] for item in outcomes)} of {len(checks)} checks healthy"
+        return [rollout, *outcomes]
 
 
 def attempt(
@@ -112,7 +129,10 @@ def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict
     if memory:
         try:
             awaited = applied_workloads(cluster, memory)
-            states: Sequence[Any] = wait_ready(cluster, awaited, component.name, component.timeout_seconds, progress)
+            with events.phase(component.name, "rollout", of=len(awaited)):
+                states: Sequence[Any] = wait_ready(
+                    cluster, awaited, component.name, component.timeout_seconds, progress
+                )
             message = ""
         except NotReady as error:
             states, message = error.states, str(error)

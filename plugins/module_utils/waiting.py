@@ -22,6 +22,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
 )
 
 AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
+REPEAT_SECONDS = 10
 Progress = Callable[[str], None]
 Listed = Callable[[str, str, str], Sequence[Object]]
 """Lists objects by (apiVersion, kind, namespace), each list once in one look at the cluster."""
@@ -41,11 +42,11 @@ def wait_ready(
     """Wait until the workloads and definitions among `manifests` are ready; returns their states.
 
     Raises NotReady with the first cause as soon as one can no longer become ready, or after
-    `timeout` seconds. Says every ten seconds what it waits for.
+    `timeout` seconds. Says what it waits for whenever that changes, and every ten seconds.
     """
     awaited = [item for item in manifests if item["kind"] in AWAITED_KINDS]
     started = time.monotonic()
-    said = started
+    said, saying = started, ""
     waker: Waker | None = None
     try:
         while True:
@@ -59,9 +60,10 @@ def wait_ready(
                 raise NotReady(f"{failed.target}: {failed.failure}", states)
             if elapsed > timeout:
                 raise NotReady(f"{late[0].target} is not ready after {elapsed:.0f} s: {late[0].message}", states)
-            if time.monotonic() - said >= 10:
-                said = time.monotonic()
-                progress(f"waits {elapsed:.0f} s for {late[0].target}: {late[0].message}")
+            message = f"waits for {late[0].target}: {late[0].message}"
+            if message != saying or time.monotonic() - said >= REPEAT_SECONDS:
+                said, saying = time.monotonic(), message
+                progress(message)
             if waker is None:
                 waker = Waker(cluster, _paths(cluster, awaited), f"{COMPONENT_LABEL}={component}")
             waker.wait(min(5.0, timeout - elapsed + 0.1))

@@ -8,10 +8,12 @@ workers, so that the Kubernetes, S3 and SQL libraries are imported once a run in
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import disconnect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.process import die_with_parent
@@ -21,10 +23,11 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
     """An action whose arguments are checked first and whose PlatformErrors become one readable failure.
 
     A subclass states ARGUMENTS (an Ansible argument spec, documented in plugins/modules/<name>.py)
-    and implements `work`.
+    and implements `work`; PHASE is what the whole of it is to those who watch the run.
     """
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {}
+    PHASE: ClassVar[events.Phase | None] = None
     _requires_connection = False
     _supports_check_mode = True
 
@@ -34,7 +37,9 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
         die_with_parent()
         try:
             _, arguments = self.validate_argument_spec(argument_spec=self.ARGUMENTS)
-            return self.work(arguments, task_vars or {})
+            host = str((task_vars or {}).get("inventory_hostname", "localhost"))
+            with events.phase(host, self.PHASE, self._task.name) if self.PHASE else nullcontext():
+                return self.work(arguments, task_vars or {})
         except PlatformError as error:
             return {"failed": True, "msg": str(error), **error.details}
         finally:
@@ -49,6 +54,12 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
         """Whether the run only asks what would change."""
         return bool(self._task.check_mode)
 
-    def progress(self, host: str, message: str) -> None:
-        """Show one line of progress from inside the running task."""
-        Display().display(f"  {host} | {message}")
+    def progress(self, host: str, message: str, **fields: object) -> None:
+        """Tell those who watch the run how the running task goes on; `fields` are those of an event."""
+        events.progress(host, message, **fields)
+        self.print_unless_shown(host, message)
+
+    def print_unless_shown(self, host: str, message: str) -> None:
+        """Print a line of progress in runs whose events nobody shows."""
+        if not events.shown():
+            Display().display(f"  {host} | {message}")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ansible.template import trust_as_template
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -21,6 +22,7 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.action import Platf
 
 TEMPLATES = "*.y*ml.j2"
 LOOK_SECONDS = 0.1
+REPEAT_SECONDS = 10
 
 
 class ComponentAction(PlatformAction):
@@ -38,7 +40,8 @@ class ComponentAction(PlatformAction):
             return {"component": about, **self.act(arguments)}
         except NotReady as error:
             found = evidence(self.cluster(), self.component)
-            return {"component": about, "failed": True, "msg": f"{self.component.name}: {error}", "evidence": found}
+            message = f"{self.component.name}: {error}"
+            return {"component": about, "failed": True, "msg": message, "evidence": found, **error.details}
         except PlatformError as error:
             error.details["component"] = about
             raise
@@ -52,9 +55,9 @@ class ComponentAction(PlatformAction):
         path = self._templar.template(self.task_vars.get("platform_kubeconfig"))
         return kubernetes.connect(str(path) if path else None)
 
-    def say(self, message: str) -> None:
+    def say(self, message: str, **fields: object) -> None:
         """Show progress under the component's name."""
-        self.progress(self.component.name, message)
+        self.progress(self.component.name, message, **fields)
 
     def render(self) -> list[dict[str, Any]]:
         """The component's manifests: the templates of its role, rendered, parsed, stamped and in order."""
@@ -82,19 +85,28 @@ class ComponentAction(PlatformAction):
         Raises PlatformError as soon as one of them has failed.
         """
         directory = run_directory(self.task_vars)
-        if directory is None:
-            return
         in_run = set(self.task_vars.get("ansible_play_hosts_all") or [])
-        waited = said = time.monotonic()
-        for need in sorted(in_run.intersection(self.component.requires)):
-            marker = marker_path(directory, need)
-            while not marker.exists():
-                time.sleep(LOOK_SECONDS)
-                if time.monotonic() - said >= 10:
+        needs = sorted(in_run.intersection(self.component.requires))
+        if directory is None or not needs:
+            return
+        with events.phase(self.component.name, "wait", waits_for=needs):
+            said = time.monotonic()
+            while waiting := [need for need in needs if not self._proven(directory, need)]:
+                if waiting != needs or time.monotonic() - said >= REPEAT_SECONDS:
                     said = time.monotonic()
-                    self.say(f"waits {said - waited:.0f} s for {need}")
-            if not json.loads(marker.read_text(encoding="utf-8"))["healthy"]:
-                raise PlatformError(f"{self.component.name} requires {need}, which failed: it was not touched")
+                    self.say(f"waits for {', '.join(waiting)}", waits_for=waiting)
+                needs = waiting
+                time.sleep(LOOK_SECONDS)
+
+    def _proven(self, directory: Path, need: str) -> bool:
+        """Whether a required component is done. Raises PlatformError where it failed."""
+        marker = marker_path(directory, need)
+        if not marker.exists():
+            return False
+        if not json.loads(marker.read_text(encoding="utf-8"))["healthy"]:
+            message = f"{self.component.name} requires {need}, which failed: it was not touched"
+            raise PlatformError(message, blocked_by=need)
+        return True
 
 
 def run_directory(task_vars: dict[str, Any]) -> Path | None:

@@ -1,0 +1,112 @@
+"""The last lines of a run: the first cause, the evidence, the next step, and what followed from it after that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.closing import closing_lines
+
+CHECK = {"name": "health", "healthy": True, "message": "", "attempts": 1, "observed": 200, "expected": 200}
+
+
+def document(*failures: dict[str, Any], checks: list[dict[str, Any]] | None = None, **changed: Any) -> dict[str, Any]:
+    part: dict[str, Any] = {
+        "name": "mlflow",
+        "checks": [CHECK] if checks is None else checks,
+        "access": ["MLflow: http://10.95.0.1:30500  (login: Secret mlops/mlflow-admin)", "Plain: kubectl port-forward"],
+        "evidence": {},
+    }
+    status = "failed" if failures else "healthy"
+    found = {"verb": "up", "status": status, "changed": 2, "duration_seconds": 12.34, "components": [part], "model": {}}
+    return {**found, "failures": list(failures), **changed}
+
+
+def failure(**changed: str) -> dict[str, Any]:
+    return {"host": "mlflow", "task": "component : Apply", "kind": "task", "message": "mlflow: refused", **changed}
+
+
+def test_a_healthy_run_says_where_everything_is() -> None:
+    model = {"model": "models:/iris@champion", "version": "1", "run_id": "abc", "accuracy": 1.0}
+    assert closing_lines(document(model=model), "reports/latest/report.json") == [
+        "up: healthy, 2 changed, 1 of 1 checks healthy, 12.3 s",
+        "  MLflow   http://10.95.0.1:30500  (login: Secret mlops/mlflow-admin)",
+        "  Plain    kubectl port-forward",
+        "  Model    models:/iris@champion, version 1, accuracy 1.00",
+        "           run abc, downloaded and compared on the held-out rows",
+        "  A login  make shell, then kubectl -n <namespace> get secret <name> -o jsonpath='{.data}'; values are base64",
+        "  report     reports/latest/report.json",
+    ]
+
+
+def test_a_verb_without_a_report() -> None:
+    done = {"verb": "down", "status": "done", "changed": 3, "duration_seconds": 2.0, "failures": []}
+    assert closing_lines(done) == ["down: done, 3 changed, 2.0 s"]
+
+
+def test_a_failed_phase_with_its_evidence_and_what_followed_from_it() -> None:
+    first = failure(message="mlflow: Deployment mlops/mlflow: ImagePullBackOff", phase="rollout", next_step="Push it.")
+    second = failure(host="search", message="search requires mlflow", blocked_by="mlflow")
+    found = document(second, first)
+    found["components"][0]["evidence"] = {
+        "events": [f"event {number}" for number in range(9)],
+        "logs": {"mlflow-1/mlflow": [f"line {number}" for number in range(9)]},
+    }
+    assert closing_lines(found) == [
+        "up: failed, 2 changed, 1 of 1 checks healthy, 12.3 s",
+        "",
+        "  mlflow failed at rollout",
+        "    cause      Deployment mlops/mlflow: ImagePullBackOff",
+        "    evidence   event: event 6",
+        "               event: event 7",
+        "               event: event 8",
+        *(f"               mlflow-1/mlflow: line {number}" for number in range(4, 9)),
+        "    next step  Push it.",
+        "  search waited for mlflow, which failed: it was not touched",
+    ]
+
+
+def test_a_failed_check_says_what_it_saw_and_the_checks_that_were_not_tried_are_silent() -> None:
+    bad = {**CHECK, "healthy": False, "message": "status 503", "observed": 503}
+    late = {**bad, "name": "login", "attempts": 0}
+    found = document(
+        failure(kind="check", message="mlflow is unhealthy: health: status 503"),
+        checks=[bad, {**bad, "name": "other"}, late],
+        status="unhealthy",
+    )
+    assert closing_lines(found)[1:] == [
+        "",
+        "  mlflow failed at its check 'health'",
+        "    cause      status 503",
+        "    observed   503",
+        "    expected   200",
+        "    also       other",
+    ]
+
+
+def test_the_problems_of_preflight_are_a_list() -> None:
+    found = document(
+        failure(message="2 problems, nothing was touched:\n- one\n- two", phase="preflight"), components=[]
+    )
+    assert closing_lines(found)[1:] == ["", "  2 problems, nothing was touched:", "  - one", "  - two"]
+
+
+def test_a_task_that_fails_is_named_and_every_line_of_its_message_shown() -> None:
+    found = document(
+        failure(host="node1", task="mlops.platform.local_cluster : Start", message="etcd is not ready\nits log"),
+        failure(host="node1", task="mlops.platform.local_cluster : Start", message="etcd is not ready\nits log"),
+    )
+    assert closing_lines(found)[1:] == [
+        "",
+        "  node1 failed: Start",
+        "    cause      etcd is not ready",
+        "               its log",
+    ]
+
+
+def test_lines_are_cut_and_painted() -> None:
+    found = document(failure(message="x" * 1000), failure(message="another"))
+    lines = closing_lines(found, paint=lambda text, style: f"<{style}>{text}</{style}>" if style == "bad" else text)
+    assert lines[0].startswith("<bad>up: failed</bad>, 2 changed")
+    assert max(map(len, lines)) < 450
+    assert [line for line in lines if "…" in line]
+    assert "    cause      another" in lines
