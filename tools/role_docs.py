@@ -1,6 +1,6 @@
 """Writes the table of variables into the README of roles, from argument_specs.yml and defaults.
 
-It replaces what stands between the two marks; a README without them is left alone. Run it after changing a variable:
+It replaces what stands between the two marks. Run it after changing a variable:
 
     python tools/role_docs.py
 """
@@ -23,8 +23,8 @@ LONGEST = 60
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The YAML of a file."""
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    """The YAML of a file; empty where there is none."""
+    found: dict[str, Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
     return found
 
 
@@ -32,11 +32,16 @@ def table(role: Path) -> str:
     """The table of a role's variables: name, type, default, description; nested ones below their own."""
     defaults, variables = load(role / "defaults" / "main.yml"), load(role / "vars" / "main.yml")
     lines = ["| variable | type | default | |", "|---|---|---|---|"]
+    seen: set[str] = set()
     for entry in load(role / "meta" / "argument_specs.yml")["argument_specs"].values():
         for name, option in (entry.get("options") or {}).items():
-            lines.append(_row(f"`{name}`", option, _default(defaults.get(name, ""), variables)))
+            if name in seen:
+                continue
+            seen.add(name)
+            default = "required" if option.get("required") else _default(defaults.get(name, ""), variables)
+            lines.append(_row(f"`{name}`", option, default))
             lines += [_row(f"&nbsp;&nbsp;`.{path}`", inner, "") for path, inner in _inner(option)]
-    return "\n".join(dict.fromkeys(lines))
+    return "\n".join(lines)
 
 
 def _inner(option: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,110 +3,72 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
+import shutil
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import role_rules as rules
 import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
-from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
-from ansible_collections.mlops.platform.plugins.module_utils.component import Component
-from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
+from role_rules import RULES, Role, Rule, load
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+ROLES = rules.roles()
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("[a-z]*.py"))
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
-INVENTORIES = [*(ROOT / "inventories").iterdir(), ROOT / "molecule" / "inventory"]
-FORBIDDEN = {"shell", "command", "raw", "script", "expect", "ignore_errors"}
 
 
-def load(path: Path) -> Any:
-    """The YAML of a file; empty where there is none."""
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
-
-
-def spec_of(role: str) -> dict[str, Any] | None:
-    """What a component's role says of itself, untemplated; None for roles that are no components."""
-    found: dict[str, Any] | None = load(ROOT / "roles" / role / "vars" / "main.yml").get(f"__{role}_spec")
-    return found
-
-
-COMPONENTS = [role for role in ROLES if not (ROOT / "roles" / role / "vars" / "main").is_dir() and spec_of(role)]
-
-
-def options_of(role: str) -> dict[str, dict[str, Any]]:
-    """The documented variables of all entry points of a role."""
-    specs = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
-    return {name: option for entry in specs.values() for name, option in (entry.get("options") or {}).items()}
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_has_its_shape(role: Role, rule: Rule) -> None:
+    assert list(rule(role)) == []
 
 
 def test_there_are_components() -> None:
-    assert set(COMPONENTS) >= {"minio", "mlflow", "postgresql"}
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_variables_of_a_role_have_a_default_and_a_description(role: str) -> None:
-    options = options_of(role)
-    defaults = load(ROOT / "roles" / role / "defaults" / "main.yml")
-    needed = {name for name, option in options.items() if not option.get("required")}
-    assert set(defaults) == needed
-    assert [name for name in options if not name.startswith(f"{role}_")] == []
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_descriptions_of_variables_are_complete(role: str) -> None:
-    def walk(options: dict[str, dict[str, Any]]) -> Iterator[str]:
-        for name, option in options.items():
-            if not option.get("description") or not option.get("type"):
-                yield f"{name}: a description and a type are needed"
-            if "default" in option:
-                yield f"{name}: its default stands in defaults/main.yml"
-            if option.get("type") == "list" and "elements" not in option:
-                yield f"{name}: the type of its elements is needed"
-            yield from walk(option.get("options") or {})
-
-    assert list(walk(options_of(role))) == []
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_described(role: str) -> None:
-    assert (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8").startswith(f"# {role}\n")
-    entries = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
-    assert all(entry.get("short_description") and entry.get("description") for entry in entries.values())
-
-
-@pytest.mark.parametrize("role", COMPONENTS)
-def test_a_component_has_its_shape(role: str) -> None:
-    spec = spec_of(role)
-    assert spec is not None
-    assert set(spec) <= set(Component.__dataclass_fields__)
-    assert spec["name"] == role
-    assert (spec["version"], spec["namespace"]) == (f"{{{{ {role}_version }}}}", f"{{{{ {role}_namespace }}}}")
-    types = set(re.findall(r"'?type'?: '?(\w+)", yaml.safe_dump(spec["checks"], width=10_000)))
-    assert types <= set(CHECKS)
-    assert types - {"http"}, "a component is proven by a transaction"
-    assert all(step["type"] in STEPS for step in spec.get("configure", []))
-    assert list((ROOT / "roles" / role / "templates").glob("*.yml.j2"))
-
-
-@pytest.mark.parametrize("role", COMPONENTS)
-def test_a_component_has_a_scenario_and_a_place_in_every_inventory(role: str) -> None:
-    assert (ROOT / "molecule" / role / "molecule.yml").exists()
-    assert list((ROOT / "molecule" / role / "tests").glob("test_*.py"))
-    for inventory in INVENTORIES:
-        hosts = load(inventory / "hosts.yml")["platform"]["children"]["components"]["hosts"]
-        assert role in hosts, inventory
+    assert {role.name for role in ROLES if role.is_component} >= {"minio", "mlflow", "postgresql"}
 
 
 def test_every_scenario_is_of_a_component() -> None:
     found = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
-    assert found == {"default", *COMPONENTS}
+    assert found == {"default", *(role.name for role in ROLES if role.is_component)}
+
+
+MUTATIONS: dict[str, list[dict[str, str]]] = load(Path(__file__).with_name("role_mutations.yml"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutation"), [(rule, mutation) for rule in RULES for mutation in MUTATIONS.get(rule.__name__, [])]
+)
+def test_a_rule_sees_what_is_wrong(tmp_path: Path, rule: Rule, mutation: dict[str, str]) -> None:
+    for folder in ("roles", "molecule", "inventories"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "group_vars"))
+    name = mutation.get("role") or mutation["file"].split("/")[1]
+    assert list(rule(Role(tmp_path, name))) == []
+    path = tmp_path / mutation["file"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    assert mutation.get("replace", "") in text
+    if "remove" in mutation:
+        path.unlink()
+    else:
+        changed = text.replace(mutation["replace"], mutation["by"]) if "replace" in mutation else text
+        path.write_text(changed + mutation.get("append", ""), encoding="utf-8")
+    assert mutation["says"] in "; ".join(rule(Role(tmp_path, name)))
+
+
+def test_a_component_that_only_answers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "roles" / "store" / "vars").mkdir(parents=True)
+    path = tmp_path / "roles" / "store" / "vars" / "main.yml"
+    path.write_text("__store_spec: {name: store, checks: [{name: health, type: http}]}", encoding="utf-8")
+    assert any("by a transaction" in problem for problem in rules.proves_it_by_a_transaction(Role(tmp_path, "store")))
+
+
+def test_every_rule_has_a_mutation() -> None:
+    assert set(MUTATIONS) == {rule.__name__ for rule in RULES}
 
 
 def decisive(options: dict[str, dict[str, Any]], inner: str) -> dict[str, Any]:
@@ -143,27 +105,6 @@ def test_arguments_are_as_documented(name: str) -> None:
     assert {key for key, item in arguments.items() if item.get("required")} <= set(task[f"mlops.platform.{name}"])
     assert isinstance(returned or {}, dict)
     assert set(documentation["attributes"]) == {"action", "check_mode"}
-
-
-def tasks_of(node: Any) -> Iterator[dict[str, Any]]:
-    """Every play and task in a playbook or a file of tasks."""
-    for item in node if isinstance(node, list) else []:
-        if isinstance(item, dict):
-            yield item
-            for key in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
-                yield from tasks_of(item.get(key))
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path.relative_to(ROOT) for folder in ("roles", "playbooks", "molecule") for path in (ROOT / folder).rglob("*.yml")
-     if {"tasks", "handlers", "playbooks", "molecule"} & set(path.relative_to(ROOT).parts)
-     and "group_vars" not in path.parts],
-    ids=str,
-)  # fmt: skip
-def test_no_task_is_a_shell_or_hides_an_error(path: Path) -> None:
-    for task in tasks_of(load(ROOT / path)):
-        assert not {key.rpartition(".")[2] for key in task} & FORBIDDEN, f"{path}: {task.get('name')}"
 
 
 VERSIONS: dict[str, str] = load(ROOT / "group_vars" / "all" / "versions.yml")["platform_versions"]
@@ -253,14 +194,20 @@ def test_versions_of_images_are_pins(name: str) -> None:
     assert "platform_versions." in version or "platform_debian_revision" in version or version == "1"
 
 
-def test_tables_of_variables_are_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("role_docs", ROOT / "tools" / "role_docs.py")
-    assert spec
-    assert spec.loader
-    role_docs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(role_docs)
-    for role in COMPONENTS:
-        path = ROOT / "roles" / role / "README.md"
-        text = path.read_text(encoding="utf-8")
-        assert role_docs.BEGIN in text, role
-        assert text == role_docs.updated(text, role_docs.table(path.parent)), "run tools/role_docs.py"
+LICENCE = """# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""
+
+
+def test_every_plugin_states_its_licence() -> None:
+    plugins = [path for path in (ROOT / "plugins").rglob("*.py") if path.stat().st_size]
+    assert [path.relative_to(ROOT) for path in plugins if not path.read_text("utf-8").startswith(LICENCE)] == []
+
+
+def test_groups_of_modules_share_their_argument() -> None:
+    argument = {"component": "spec", "local_cluster": "host"}
+    groups: dict[str, list[str]] = load(ROOT / "meta" / "runtime.yml")["action_groups"]
+    base = "ansible_collections.mlops.platform.plugins.action"
+    arguments = {name: importlib.import_module(f"{base}.{name}").ActionModule.ARGUMENTS for name in ACTIONS}
+    for group, names in groups.items():
+        assert names == [name for name in ACTIONS if argument[group] in arguments[name]]
