@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,16 @@ class Cluster:
         headers = {"Accept": accept, "Content-Type": content_type}
         self.api_client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         data = json.dumps(body) if body is not None and content_type != "application/json" else body
-        try:
-            response = self.api_client.rest_client.request(
+        return self._answer(
+            lambda: self.api_client.rest_client.request(
                 method, url, headers=headers, body=data, _request_timeout=timeout
             )
+        )
+
+    def _answer(self, send: Callable[[], Any]) -> Any:
+        """What the server answers to a request; whatever keeps it from answering well becomes an ApiError."""
+        try:
+            response = send()
             raw = response.read()
             if not 200 <= response.status <= 299:
                 raise ApiError(_server_message(raw) or f"{response.status} {response.reason}", response.status)
@@ -154,14 +160,37 @@ class Cluster:
         """Server-side apply of one object as our field manager; returns what the server made of it."""
         metadata = manifest["metadata"]
         resource = self.resource(manifest["apiVersion"], manifest["kind"])
-        applied: Object = self.request(
-            "PATCH",
-            resource.path(metadata.get("namespace"), metadata["name"]),
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
-            body=manifest,
-            content_type="application/apply-patch+yaml",
+        applied: Object = self._answer(
+            lambda: self._dynamic(resource).server_side_apply(
+                manifest,
+                metadata["name"],
+                metadata.get("namespace"),
+                force_conflicts=True,
+                field_manager=FIELD_MANAGER,
+                serialize=False,
+                _request_timeout=30,
+            )
         )
         return applied
+
+    def _dynamic(self, resource: Resource) -> Any:
+        """A resource of kubernetes.core's client, over our connection and without a discovery of its own.
+
+        Imported here: a run that changes nothing does not need it.
+        """
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8sdynamicclient import K8SDynamicClient
+        from kubernetes.dynamic.resource import Resource as DynamicResource
+
+        group, _, version = resource.api_version.rpartition("/")
+        return DynamicResource(
+            prefix="apis" if group else "api",
+            group=group,
+            api_version=version,
+            kind=resource.kind,
+            namespaced=resource.namespaced,
+            name=resource.plural,
+            client=K8SDynamicClient(self.api_client, discoverer=lambda *_: None),
+        )
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete an object and what it owns; False where there was none."""
