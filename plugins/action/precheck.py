@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, connect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.preflight import version_tuple
-from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.versions import mismatches
+from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import compatibility
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
@@ -21,8 +22,6 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "kubeconfig": {"type": "path"},
         "storage_class": {"type": "str", "default": ""},
-        "minimum_version": {"type": "str", "required": True},
-        "maximum_version": {"type": "str", "required": True},
     }
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -31,9 +30,7 @@ class ActionModule(PlatformAction):
             version = str(cluster.request("GET", "/version", timeout=5)["gitVersion"])
         except ApiError as error:
             raise PlatformError(f"platform_kubeconfig: {arguments['kubeconfig']}: {error}") from error
-        lowest, highest = arguments["minimum_version"], arguments["maximum_version"]
-        if not version_tuple(lowest) <= version_tuple(version) <= version_tuple(highest):
-            raise PlatformError(f"the cluster runs Kubernetes {version}; supported are {lowest} to {highest}")
+        refuse([f"the cluster: {name} {said}" for name, said in mismatches(compatibility(), {"kubernetes": version})])
         classes = cluster.list("storage.k8s.io/v1", "StorageClass")
         names = [item["metadata"]["name"] for item in classes]
         default = [

@@ -29,10 +29,24 @@ options:
     description: Memory that the machine must have.
     type: int
     required: true
-  disk_mib:
+  disks:
     description: Space that must be free.
-    type: int
+    type: list
+    elements: dict
     required: true
+    suboptions:
+      path:
+        description: Where, whether it exists or not.
+        type: path
+        required: true
+      mib:
+        description: How much.
+        type: int
+        required: true
+      variable:
+        description: The variable that says so.
+        type: str
+        required: true
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.host
@@ -48,7 +62,7 @@ EXAMPLES = r"""
     networks: {local_cluster_pod_cidr: 10.244.0.0/16}
     unchangeable: {local_cluster_pod_cidr: 10.244.0.0/16}
     memory_mib: 3500
-    disk_mib: 5120
+    disks: [{path: /var/lib/cluster, mib: 5120, variable: local_cluster_minimum_disk_mib}]
 """
 
 RETURN = r"""

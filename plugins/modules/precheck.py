@@ -15,14 +15,6 @@ options:
     description: The StorageClass that must exist; empty means that there must be a default one.
     type: str
     default: ""
-  minimum_version:
-    description: The oldest supported minor version of Kubernetes.
-    type: str
-    required: true
-  maximum_version:
-    description: The newest supported minor version of Kubernetes.
-    type: str
-    required: true
 extends_documentation_fragment:
   - mlops.platform.action
 author: The mlops.platform maintainers
@@ -32,8 +24,6 @@ EXAMPLES = r"""
 - name: Check that the cluster can carry the platform
   mlops.platform.precheck:
     kubeconfig: ~/.kube/config
-    minimum_version: "1.33"
-    maximum_version: "1.37"
   run_once: true
 """
 

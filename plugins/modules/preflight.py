@@ -6,13 +6,14 @@ DOCUMENTATION = r"""
 module: preflight
 short_description: Check the inventory and this machine
 description:
-  - Reads the inventory and the roles of its components, checks types, names, requirements and this machine,
-    and touches nothing but the directory of the run that it opens.
+  - Holds the variables of the inventory against the descriptions of the roles, down to types, formats, names given
+    twice and what does not go together, and this machine against what an embedded cluster wants of it.
+  - Fails with all problems, a line each, that says where the value was set. Touches nothing but the directory of the
+    run that it opens.
 options:
   reports:
-    description: The directory that holds the reports of runs.
+    description: The directory that holds the reports of runs; no run is opened if it is not given.
     type: path
-    required: true
 extends_documentation_fragment:
   - mlops.platform.action
 author: The mlops.platform maintainers
@@ -35,6 +36,6 @@ waves:
   sample: [[minio, postgresql], [mlflow]]
 run_directory:
   description: Where the run's report goes.
-  returned: success
+  returned: success, where O(reports) is given
   type: str
 """

@@ -8,6 +8,7 @@ workers, so that the Kubernetes, S3 and SQL libraries are imported once a run in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
@@ -17,6 +18,13 @@ from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import disconnect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.process import die_with_parent
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise one PlatformError for all problems, a line each; nothing where there are none."""
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise PlatformError(f"{count}, nothing was touched:\n" + "\n".join(f"- {item}" for item in problems))
 
 
 class PlatformAction(ActionBase):  # type: ignore[misc]

@@ -116,10 +116,13 @@ def test_keys_of_a_kubeconfig_are_not_left_in_temporary_files(run: Runner, tmp_p
     ("lines", "message"),
     [
         ("        mlfow:\n", "inventory: unknown component 'mlfow'; did you mean mlflow?"),
-        ("          mlflow_port: many\n", "(mlflow_port is 'many')"),
+        (
+            "          mlflow_port: many\n",
+            "hosts.yml:13: mlflow_port is 'many': this is text; allowed is a whole number",
+        ),
         (
             "          mlflow_replica: 2\n",
-            "mlflow_replica: the role mlflow has no such variable; did you mean mlflow_replicas?",
+            "hosts.yml:13: mlflow_replica: the role mlflow has no such variable; did you mean mlflow_replicas?",
         ),
     ],
     ids=["component", "type", "variable"],

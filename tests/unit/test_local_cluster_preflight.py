@@ -38,8 +38,10 @@ def test_memory_is_said_in_numbers() -> None:
 
 
 def test_disk_is_looked_at_where_the_data_will_be(tmp_path: Path) -> None:
-    assert preflight.disk_problem(tmp_path / "not" / "yet", 1) == ""
-    assert "local_cluster_minimum_disk_mib" in preflight.disk_problem(tmp_path / "not", 10**12)
+    assert preflight.disk_problem(preflight.Disk(tmp_path / "not" / "yet", 1, "minimum")) == ""
+    problem = preflight.disk_problem(preflight.Disk(tmp_path / "not" / "yet", 10**12, "minimum"))
+    assert problem.startswith(f"{tmp_path} has ")
+    assert problem.endswith(" MiB free: the cluster needs 1000000000000 (minimum)")
 
 
 def test_only_packages_without_their_program_are_missing(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a machine must offer before a cluster can be made on it. Nothing here changes anything."""
+"""Single checks of a machine before a cluster is made on it. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ class Route:
     device: str
 
 
+@dataclass(frozen=True)
+class Disk:
+    """Space that must be free where `path` is or will be, in MiB, by the name of the variable that says so."""
+
+    path: Path
+    mib: int
+    variable: str
+
+
 def platform_problems(system: str = sys.platform, user: int | None = None) -> list[str]:
     """What no setting can change: the operating system and the user."""
     if system != "linux":
@@ -48,13 +57,13 @@ def memory_problem(meminfo: str, needed_mib: int) -> str:
     )
 
 
-def disk_problem(directory: Path, needed_mib: int) -> str:
-    """Too little free space where `directory` is or will be, or an empty string."""
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
+def disk_problem(disk: Disk) -> str:
+    """Too little free space where the disk's path is or will be, or an empty string."""
+    existing = next(path for path in (disk.path, *disk.path.parents) if path.exists())
     free = shutil.disk_usage(existing).free // MIB
-    if free >= needed_mib:
+    if free >= disk.mib:
         return ""
-    return f"{existing} has {free} MiB free: the cluster needs {needed_mib} (local_cluster_minimum_disk_mib)"
+    return f"{existing} has {free} MiB free: the cluster needs {disk.mib} ({disk.variable})"
 
 
 def missing_packages(packages: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,340 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An inventory as Ansible reads it, held against the descriptions of the roles: every problem in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ansible._internal._datatag._tags import Origin
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import EncryptedString
+from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
+from ansible_collections.mlops.platform.plugins.module_utils import graph
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.preflight import sources, versions
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.description import Description, describe, plain
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import port_range
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import (
+    faults,
+    nearest,
+    one_slip,
+    shown,
+)
+
+COLLECTION = Path(__file__).parents[2]
+GROUPS = ("platform", "components", "local_cluster")
+PLATFORM = "platform"
+
+
+@dataclass
+class Inventory:
+    """What Ansible knows of an inventory.
+
+    `variables` are those of each host, untemplated; `hostvars`, `templar` and `loader` are Ansible's,
+    `paths` the sources of the inventory, `forks` says how many hosts run at once.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    variables: Mapping[str, Mapping[str, Any]]
+    hostvars: Any
+    templar: Any
+    loader: Any
+    paths: Sequence[Path] = ()
+    forks: int = 32
+    _templars: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the inventory itself, a line each."""
+        values = list(self._values())
+        lines = [*self._structure(), *self._files(), *values, *self._relations(quiet=bool(values)), *self._versions()]
+        return list(dict.fromkeys(lines))
+
+    # What is there
+
+    @cached_property
+    def descriptions(self) -> dict[str, Description]:
+        """What is known of variables, by prefix: the collection, its roles, and those of components from elsewhere."""
+        found = {path.name: describe(path, self._load) for path in (COLLECTION / "roles").iterdir() if path.is_dir()}
+        found[PLATFORM] = describe(COLLECTION, self._load, PLATFORM)
+        for folder in self._folders.values():
+            found.setdefault(folder.name, describe(folder, self._load))
+        return found
+
+    @cached_property
+    def components(self) -> dict[str, Description]:
+        """The descriptions of the hosts in the group components, as far as they have a role."""
+        found = {name: self.descriptions[folder.name] for name, folder in self._folders.items()}
+        return {name: description for name, description in found.items() if description.is_component}
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        """The folders of the components' roles; components without one are left out."""
+        found: dict[str, Path] = {}
+        for name in self.groups.get("components", ()):
+            role = str(self.variables[name].get("component_role") or f"mlops.platform.{name}")
+            own = COLLECTION / "roles" / role.removeprefix("mlops.platform.")
+            elsewhere = None if role.startswith("mlops.platform.") else _get_collection_role_path(role)
+            if own.is_dir() or elsewhere:
+                found[name] = Path(elsewhere[1]) if elsewhere else own
+        return found
+
+    @cached_property
+    def _own(self) -> dict[str, Any]:
+        """What the collection's own group_vars/all set."""
+        files = sorted((COLLECTION / "group_vars" / "all").glob("*.yml"))
+        return {key: value for path in files for key, value in (self._load(path) or {}).items()}
+
+    def _load(self, path: Path) -> Any:
+        return self.loader.load_from_file(str(path), trusted_as_template=True)
+
+    def template(self, host: str, prefix: str, value: Any) -> Any:
+        """A value as the role of a prefix sees it on a host. Raises AnsibleError."""
+        return self._templar(host, prefix).template(value)
+
+    def effective(self, host: str, prefix: str, name: str) -> Any:
+        """A variable as the role sees it: set in the inventory, or its default. Raises AnsibleError."""
+        return self.template(host, prefix, self._seen(host, prefix).get(name))
+
+    def _seen(self, host: str, prefix: str) -> dict[str, Any]:
+        role, shared = self.descriptions[prefix], self.descriptions["component"]
+        known = {"groups": self.groups, "hostvars": self.hostvars, "inventory_hostname": host}
+        return {**shared.defaults, **role.defaults, **self.variables[host], **role.variables, **known}
+
+    def _templar(self, host: str, prefix: str) -> Any:
+        if (host, prefix) not in self._templars:
+            new = self.templar.copy_with_new_env(available_variables=self._seen(host, prefix))
+            self._templars[(host, prefix)] = new
+        return self._templars[(host, prefix)]
+
+    def where(self, host: str, name: str) -> str:
+        """Where the value of a variable comes from: file and line, the command line, or the host that has it."""
+        variables = self.variables[host]
+        if name not in variables:
+            prefix = self._prefix(name)
+            return place(self.descriptions[prefix].defaults.get(name)) if prefix else f"host {host}"
+        if found := place(variables[name]):
+            return found
+        # Ansible cannot mark true, false and nothing; its key may be that of a place with less precedence.
+        files = [path for source in self.paths for path in sources.files(source)]
+        lines = [f"{path}:{line}" for path in files for line in sources.lines_of(path, name)]
+        key = next(key for key in variables if key == name)
+        return _nearer(lines[0]) if len(lines) == 1 else place(key) or f"host {host}"
+
+    def _prefix(self, name: str) -> str:
+        """The longest known prefix of a variable's name; empty where it has none."""
+        return max((key for key in self.descriptions if name.startswith(f"{key}_")), key=len, default="")
+
+    # What is wrong
+
+    def _structure(self) -> Iterator[str]:
+        """Groups and hosts."""
+        components = self.groups.get("components", ())
+        for group in self.groups:
+            meant = next((known for known in GROUPS if group not in GROUPS and one_slip(group, known)), "")
+            if meant:
+                yield f"inventory: unknown group {group!r}; did you mean {meant}?"
+        if not components:
+            yield "inventory: the group components has no hosts: each component is a host of it"
+        for name in sorted({*components, *self.groups.get("local_cluster", ())} - {*self.groups.get(PLATFORM, ())}):
+            yield f"inventory: {name} is not in the group platform, whose variables it needs"
+        known = sorted(name for name, description in self.descriptions.items() if description.is_component)
+        for name in components:
+            if name not in self._folders:
+                given = self.variables[name].get("component_role")
+                where = self.where(name, "component_role") if given else "inventory"
+                said = f"component_role is {given!r}, a role that is not installed" if given else ""
+                hint = f"{nearest(name, known)} (known are {', '.join(known)})"
+                yield f"{where}: {said or f'unknown component {name!r}{hint}'}"
+            elif name not in self.components:
+                yield f"inventory: {name} has the role {self._folders[name].name}, which is not a component"
+        if self.forks < len(components):
+            yield (
+                f"ansible.cfg: forks is {self.forks}; components wait for each other: "
+                f"at least {len(components)} are needed"
+            )
+
+    def _files(self) -> Iterator[str]:
+        """What stands in the inventory's files and does not reach Ansible."""
+        for path in [path for source in self.paths for path in sources.files(source)]:
+            yield from map(_nearer, sources.duplicate_keys(path))
+            yield from map(_nearer, sources.shadowed(path, self._own))
+
+    def _values(self) -> Iterator[str]:
+        """Variables that were set: unknown names, wrong types, values that do not fit."""
+        names = {name for variables in self.variables.values() for name in variables}
+        seen: set[tuple[str, str]] = set()
+        for name in sorted(names):
+            prefix = self._prefix(name)
+            if not prefix:
+                yield from self._misspelt(name)
+                continue
+            of_role = [host for host, description in self.components.items() if description.name == prefix]
+            for host in dict.fromkeys([*of_role, *self.variables]):
+                value = self.variables[host].get(name)
+                if name not in self.variables[host] or (name in self._own and value == self._own[name]):
+                    continue
+                where = self.where(host, name)
+                if (name, where) not in seen:
+                    seen.add((name, where))
+                    yield from self._value(host, prefix, name, where)
+
+    def _misspelt(self, name: str) -> Iterator[str]:
+        """A variable of no known prefix that is one slip away from a known one."""
+        if name.startswith(("ansible_", "__")) or any(name.startswith(prefix) for prefix in self.descriptions):
+            return
+        known = (option for description in self.descriptions.values() for option in description.options)
+        meant = next((option for option in known if one_slip(name, option)), "")
+        for host in [host for host in self.variables if meant and name in self.variables[host]][:1]:
+            yield f"{self.where(host, name)}: {name}: there is no such variable; did you mean {meant}?"
+
+    def _value(self, host: str, prefix: str, name: str, where: str) -> Iterator[str]:
+        """What is wrong with one variable."""
+        description = self.descriptions[prefix]
+        option = description.options.get(name)
+        raw = self.variables[host][name]
+        if option is None:
+            hint = nearest(name, description.options)
+            of = "platform" if prefix == PLATFORM else f"role {prefix}"
+            yield f"{where}: {name}: the {of} has no such variable{hint}"
+            return
+        try:
+            value = self.template(host, prefix, raw)
+        except AnsibleError as error:
+            yield f"{where}: {name} cannot be evaluated: {_first_line(error)}"
+            return
+        default = self._own.get(name) if prefix == PLATFORM else description.defaults.get(name)
+        if default is not None and value == default and type(value) is type(default):
+            return
+        secret = bool(option.get("no_log")) or isinstance(raw, EncryptedString)
+        for inner, found, matter in faults(name, value, option, description.formats):
+            yield f"{place(found) or where}: {inner} is {'not shown' if secret else shown(found)}: {matter}"
+
+    def _relations(self, quiet: bool) -> Iterator[str]:
+        """What does not go together; `quiet` where values are already known to be wrong, which may break these."""
+        ports: dict[int, str] = {}
+        for host, description in self.components.items():
+            checks = (self._requirements, self._unique, self._refused)
+            for check in checks:
+                try:
+                    yield from check(host, description)
+                except (AnsibleError, TypeError, AttributeError) as error:
+                    if not quiet:
+                        yield f"host {host}: {_first_line(error)}"
+            yield from self._node_ports(host, description, ports)
+        if not any(set(description.requires) - set(self.components) for description in self.components.values()):
+            try:
+                graph.waves(
+                    {host: description.requires for host, description in self.components.items()}, self.external
+                )
+            except PlatformError as error:
+                yield str(error)
+
+    @property
+    def external(self) -> dict[str, bool]:
+        """The variables that may name an external endpoint; `problems` says which of them must."""
+        return {
+            variable: True for description in self.components.values() for variable in description.requires.values()
+        }
+
+    def _requirements(self, host: str, description: Description) -> Iterator[str]:
+        """Each requirement is a component of the inventory, or an external endpoint, and not both."""
+        for need, variable in description.requires.items():
+            given = bool(variable) and bool(self.effective(host, description.name, variable))
+            if need not in self.groups["components"] and not given:
+                instead = f", or set {variable} to an external endpoint" if variable else ""
+                yield f"inventory: {host} requires {need}, which is not in the group components: add it{instead}"
+            elif need in self.groups["components"] and given:
+                yield (
+                    f"{self.where(host, variable)}: {variable} names an external endpoint, "
+                    f"and {need} is in the group components: remove one of the two"
+                )
+
+    def _unique(self, host: str, description: Description) -> Iterator[str]:
+        """Names that must not be given twice."""
+        for path in description.unique:
+            variable, _, key = path.partition(".")
+            values = self.effective(host, description.name, variable)
+            names = [item[key] if key else item for item in values]
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                count = f"is there {names.count(name)} times: remove all but one"
+                yield f"{self.where(host, variable)}: {path} {shown(name)} {count}"
+
+    def _refused(self, host: str, description: Description) -> Iterator[str]:
+        """What the role itself refuses."""
+        templar = self._templar(host, description.name)
+        for rule in description.refused:
+            if templar.evaluate_conditional(rule["when"]):
+                name = rule["variable"]
+                secret = bool(description.options[name].get("no_log"))
+                value = "" if secret else f" is {shown(self.effective(host, description.name, name))}"
+                yield f"{self.where(host, name)}: {name}{value}: {templar.template(rule['because'])}"
+
+    def _node_ports(self, host: str, description: Description, used: dict[int, str]) -> Iterator[str]:
+        """Ports of nodes: in the cluster's range, each given once."""
+        for name in [name for name in description.options if name.endswith("_node_port")]:
+            try:
+                port = self.effective(host, description.name, name)
+                ports = port_range(self.effective(host, description.name, "platform_node_ports"))
+            except AnsibleError:  # said already
+                continue
+            if not isinstance(port, int) or not port or ports is None:
+                continue
+            if port not in ports and port in range(1, 65536):
+                allowed = f"allowed are {ports[0]} to {ports[-1]} (platform_node_ports)"
+                yield f"{self.where(host, name)}: {name} is {port}: {allowed}"
+            if port in used:
+                yield f"{self.where(host, name)}: {name} is {port}: {used[port]} is the same port"
+            used.setdefault(port, name)
+
+    def _versions(self) -> Iterator[str]:
+        """Versions that do not go together."""
+        rows = compatibility()
+        present = versions.python_packages(rows)
+        variables: dict[str, str] = {}
+        for host, description in self.components.items():
+            name = f"{description.name}_version"
+            try:
+                present[description.name] = str(self.effective(host, description.name, name))
+            except AnsibleError:  # said already
+                continue
+            variables[description.name] = f"{self.where(host, name)}: {name}"
+        if self.groups.get("local_cluster"):
+            present |= {name: str(value) for name, value in self._pins.items() if name not in present}
+        for name, message in versions.mismatches(rows, present):
+            yield f"{variables.get(name) or f'this machine: {name}'} {message}"
+
+    @property
+    def _pins(self) -> Mapping[str, Any]:
+        """The versions of the embedded cluster's parts."""
+        host = self.groups["local_cluster"][0]
+        found = self.template(host, PLATFORM, self.variables[host].get("platform_versions"))
+        return found if isinstance(found, Mapping) else {}
+
+
+def compatibility() -> list[versions.Pair]:
+    """The table of versions that go together."""
+    return [versions.Pair(**row) for row in plain(COLLECTION / "meta" / "versions.yml")]
+
+
+def place(value: Any) -> str:
+    """Where a value was written, as Ansible noted it: `file:line`, or the command line; empty where it did not."""
+    origin = Origin.get_tag(value)
+    if origin is None:
+        return ""
+    if origin.path:
+        return _nearer(f"{origin.path}:{origin.line_num}" if origin.line_num else origin.path)
+    return str(origin.description or "").strip("<>")
+
+
+def _nearer(text: str) -> str:
+    """A line that begins with a path, which is shortened where it is below the working directory."""
+    return text.removeprefix(f"{Path.cwd()}/")
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error).strip().partition("\n")[0]
