@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.engine import provision
+from ansible_collections.mlops.platform.plugins.module_utils.health import prove_external
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
 
 
@@ -21,6 +22,7 @@ class ActionModule(ComponentAction):
             rendering.message = f"{len(manifests)} objects"
         self.await_requirements()
         cluster = self.cluster()
+        prove_external(cluster, self.component, self.authorities())
         with events.phase(name, "apply", of=len(manifests)) as applying:
             objects = provision(cluster, self.component, manifests, self.say, self.check_mode)
             applying.message = objects.summary()

@@ -21,7 +21,7 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
-        checks = validate(cluster, component, arguments["timeout_seconds"], self.say)
+        checks = validate(cluster, component, arguments["timeout_seconds"], self.say, self.authorities())
         failed = [check for check in checks if not check["healthy"]]
         result: dict[str, Any] = {
             "changed": False,

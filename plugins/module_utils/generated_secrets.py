@@ -30,7 +30,7 @@ class SecretSpec:
 
     `derive` has keys made of the others: `{key}` (dashes become underscores) is replaced by that
     key's value, percent-encoded, fit for a URL. `copies` are further namespaces that get the same
-    Secret.
+    Secret. `type` is Kubernetes' type of a Secret, Opaque where it is "".
     """
 
     name: str
@@ -39,6 +39,7 @@ class SecretSpec:
     values: Mapping[str, str] = field(default_factory=dict)
     derive: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[str, ...] = ()
+    type: str = ""
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], namespace: str) -> SecretSpec:
@@ -79,16 +80,17 @@ def ensure(cluster: Cluster, specs: Sequence[SecretSpec], component: str, check_
         for namespace, values in current.items():
             if values != wanted:
                 if not check_mode:
-                    cluster.apply(_manifest(spec.name, namespace, wanted, component))
+                    cluster.apply(_manifest(spec, namespace, wanted, component))
                 written.append(f"{namespace}/{spec.name}")
     return written
 
 
-def _manifest(name: str, namespace: str, values: Mapping[str, str], component: str) -> Manifest:
+def _manifest(spec: SecretSpec, namespace: str, values: Mapping[str, str], component: str) -> Manifest:
     labels = {"app.kubernetes.io/managed-by": "mlops.platform", COMPONENT_LABEL: component}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": spec.name, "namespace": namespace, "labels": labels},
+        **({"type": spec.type} if spec.type else {}),
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
     }

@@ -10,21 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils import events
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     Access,
     Check,
     CheckFailed,
+    External,
     Service,
     parse_typed,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.checks.external import explain
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
     AWAITED_KINDS,
@@ -36,6 +39,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
 SIDE_BY_SIDE = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 2.0
+EXTERNAL_SECONDS = 10.0
 
 
 def parse_checks(component: Component) -> list[Check]:
@@ -46,24 +50,57 @@ def parse_checks(component: Component) -> list[Check]:
     ]
 
 
-def validate(cluster: Cluster, component: Component, timeout: float, progress: Progress) -> list[dict[str, Any]]:
+def validate(
+    cluster: Cluster, component: Component, timeout: float, progress: Progress, authorities: str = ""
+) -> list[dict[str, Any]]:
     """Run the rollout check and then all others; each outcome is a mapping as the report has them.
 
-    `timeout` (seconds) bounds the checks; the rollout has the component's own. An API that cannot
-    be reached raises ApiError: nothing was found out then.
+    `timeout` (seconds) bounds the checks; the rollout has the component's own. `authorities` are certificates (PEM)
+    that clients trust besides the public ones. An API that cannot be reached raises ApiError: nothing was found out
+    then.
     """
     checks = parse_checks(component)
     rollout = _rollout(cluster, component, progress)
-    if not rollout["healthy"]:
-        return [rollout, *(_outcome(check, "not tried: the rollout is not complete", attempts=0) for check in checks)]
+    tried = [check for check in checks if rollout["healthy"] or isinstance(check.service, External)]
+    outcomes = {
+        outcome["name"]: outcome for outcome in _run(cluster, component, tried, timeout, authorities, "validate")
+    }
+    late = "not tried: the rollout is not complete"
+    return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
+
+
+def prove_external(cluster: Cluster, component: Component, authorities: str) -> None:
+    """See that what is not the platform's own does what the component needs of it, before anything is touched.
+
+    Raises PlatformError with the first cause, which names the variable to look at.
+    """
+    checks = [check for check in parse_checks(component) if isinstance(check.service, External)]
+    for outcome in _run(cluster, component, checks, EXTERNAL_SECONDS, authorities, "preflight"):
+        if not outcome["healthy"]:
+            raise PlatformError(f"{component.name} was not touched: {outcome['name']}: {outcome['message']}")
+
+
+def _run(
+    cluster: Cluster,
+    component: Component,
+    checks: Sequence[Check],
+    timeout: float,
+    authorities: str,
+    phase: events.Phase,
+) -> list[dict[str, Any]]:
+    """The outcomes of checks that run side by side until `timeout` seconds have passed; `phase` is for events."""
+    if not checks:
+        return []
     deadline = time.monotonic() + timeout
     tried = count(1)
     with (
-        events.phase(component.name, "validate", of=len(checks)) as validating,
+        events.phase(component.name, phase, of=len(checks)) as running,
         Forwards(cluster) as forwards,
+        certificates.trusted(authorities) as ca_file,
         ThreadPoolExecutor(SIDE_BY_SIDE) as pool,
     ):
-        access = Access(cluster, forwards, component.namespace)
+        declared = {secret.name: complete(secret, {}) for secret in component.secrets if not secret.generate}
+        access = Access(cluster, forwards, component.namespace, ca_file, declared)
 
         def outcome(check: Check) -> dict[str, Any]:
             found = attempt(check, access, deadline)
@@ -73,8 +110,8 @@ def validate(cluster: Cluster, component: Component, timeout: float, progress: P
             return found
 
         outcomes = list(pool.map(outcome, checks))
-        validating.message = f"{sum(item['healthy'] for item in outcomes)} of {len(checks)} checks healthy"
-        return [rollout, *outcomes]
+        running.message = f"{sum(item['healthy'] for item in outcomes)} of {len(checks)} checks healthy"
+        return outcomes
 
 
 def attempt(
@@ -92,7 +129,8 @@ def attempt(
         except CheckFailed as failure:
             observed, expected, message = failure.observed, failure.expected, str(failure)
         except Exception as error:  # noqa: BLE001  (whatever a client library raises is an outcome of the check)
-            message = f"{type(error).__name__}: {error}".strip()
+            plain = f"{type(error).__name__}: {error}".strip()
+            message = explain(check.service, error) if isinstance(check.service, External) else plain
         late = time.monotonic() + pause > deadline
         if not message or late:
             return _outcome(check, message, attempts, observed, expected, time.monotonic() - started)

@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.template import trust_as_template
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
-from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
+from ansible_collections.mlops.platform.plugins.module_utils.pods import PodSettings, furnish, registry_secret
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
@@ -35,6 +37,7 @@ class ComponentAction(PlatformAction):
         # Plain data: templated values carry ansible-core's own types of strings and numbers.
         self.component = Component.parse(json.loads(json.dumps(arguments["spec"])))
         self.task_vars = task_vars
+        self._pull_with_login()
         about = {"name": self.component.name, "version": self.component.version, "namespace": self.component.namespace}
         try:
             return {"component": about, **self.act(arguments)}
@@ -52,8 +55,30 @@ class ComponentAction(PlatformAction):
 
     def cluster(self) -> kubernetes.Cluster:
         """The cluster of the variable platform_kubeconfig."""
-        path = self._templar.template(self.task_vars.get("platform_kubeconfig"))
+        path = self.variable("platform_kubeconfig")
         return kubernetes.connect(str(path) if path else None)
+
+    def authorities(self) -> str:
+        """The certificates (PEM) of the variable platform_ca_certificates; warns of those that end soon."""
+        declared = str(self.variable("platform_ca_certificates") or "")
+        for warning in certificates.expiring(declared):
+            self.say(f"warning: {warning}")
+        return certificates.read(declared)
+
+    def variable(self, name: str) -> Any:
+        """The value of a variable of the component's host, as plain data; None where it is not set."""
+        return json.loads(json.dumps(self._templar.template(self.task_vars.get(name))))
+
+    def _pull_with_login(self) -> None:
+        """Note with which Secret images are pulled; one is made where the registry's login is declared."""
+        names = [self.variable("platform_image_pull_secret")]
+        if username := self.variable("platform_image_registry_username"):
+            registry = str(self.variable("platform_image_registry"))
+            password = str(self.variable("platform_image_registry_password"))
+            made = registry_secret(self.component.name, self.component.namespace, registry, str(username), password)
+            self.component = dataclasses.replace(self.component, secrets=(*self.component.secrets, made))
+            names.append(made.name)
+        self.pull_secrets = [str(name) for name in names if name]
 
     def say(self, message: str, **fields: object) -> None:
         """Show progress under the component's name."""
@@ -77,7 +102,8 @@ class ComponentAction(PlatformAction):
             text = trust_as_template(path.read_text(encoding="utf-8"))
             rendered = templar.template(text, escape_backslashes=False)
             found += yaml_manifests.parse(str(rendered or ""), path.name)
-        return yaml_manifests.stamp(found, self.component.name, self.component.version)
+        settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
+        return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)
 
     def await_requirements(self) -> None:
         """Return when every component that this one builds on, and that this run provisions, is done.

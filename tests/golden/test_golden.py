@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import External, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
@@ -30,10 +30,21 @@ GOLDEN = Path(__file__).parent
 INVENTORIES = {
     "local": ROOT / "inventories" / "local",
     "existing": ROOT / "inventories" / "existing",
+    "production": ROOT / "inventories" / "production",
     "scaled": GOLDEN / "inventories" / "scaled",
+    "byo": GOLDEN / "inventories" / "byo",
 }
-COMPONENTS = ("minio", "mlflow", "postgresql")
-CASES = [(inventory, component) for inventory in INVENTORIES for component in COMPONENTS]
+CASES = [
+    (inventory, component)
+    for inventory, folder in INVENTORIES.items()
+    for component in yaml.safe_load((folder / "hosts.yml").read_text())["platform"]["children"]["components"]["hosts"]
+]
+# What stands in a vault, for nobody's database.
+VAULT = {
+    "vault_mlflow_backend_store_uri": "postgresql://mlflow:not-in-a-manifest@db.example.org/mlflow?sslmode=verify-full",
+    "vault_platform_image_registry_username": "puller",
+    "vault_platform_image_registry_password": "not-in-a-manifest",
+}
 IMAGES: dict[str, Any] = yaml.safe_load((ROOT / "group_vars" / "all" / "images.yml").read_text(encoding="utf-8"))
 
 Manifests = list[dict[str, Any]]
@@ -45,7 +56,7 @@ def render(inventory: str, folder: Path) -> Path:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
     environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "KUBECONFIG": str(folder / "none")}
     command: list[str | Path] = [program, GOLDEN / "specs.yml", "-i", INVENTORIES[inventory]]
-    command += ["-e", f"component_render_directory={folder}"]
+    command += ["-e", json.dumps({**VAULT, "component_render_directory": str(folder)})]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -162,13 +173,60 @@ def test_no_secret_is_in_a_manifest(manifests: Manifests) -> None:
 
 
 def test_images_are_those_of_the_catalogue(manifests: Manifests, case: tuple[str, str]) -> None:
-    registry = "registry.example.org/mlops" if case[0] == "scaled" else "localhost:5000"
+    registry = "localhost:5000" if case[0] in ("local", "existing") else "registry.example.org/mlops"
     images = images_of(manifests)
     assert images
     for image in images:
         name, _, tag = image.removeprefix(f"{registry}/").partition(":")
         assert name in IMAGES["platform_images_catalogue"], image
         assert re.fullmatch(r"[A-Za-z0-9_.-]+-[0-9a-f]{12}", tag), f"{image}: the tag must be the hash of its content"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in ("scaled", "byo")], ids="-".join)
+def test_no_other_domain_is_written_than_the_cluster_s(manifests: Manifests) -> None:
+    assert "cluster.local" not in yaml.safe_dump_all(manifests)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in ("production", "byo")], ids="-".join)
+def test_pods_are_placed_and_pulled_as_the_site_says(manifests: Manifests, case: tuple[str, str]) -> None:
+    pods = [pod for item in manifests if (pod := pod_of(item))]
+    for pod in pods:
+        assert {"name": f"{case[1]}-registry"} in pod["imagePullSecrets"]
+        assert pod["priorityClassName"] in ("platform", "high")
+    (apart,) = [
+        term
+        for pod in pods
+        for term in pod.get("affinity", {})
+        .get("podAntiAffinity", {})
+        .get("requiredDuringSchedulingIgnoredDuringExecution", [])
+    ]
+    assert apart["topologyKey"] == "kubernetes.io/hostname"
+
+
+@pytest.mark.parametrize("case", [("byo", "mlflow")], ids="-".join)
+def test_an_external_database_keeps_its_parameters_and_its_secrets(
+    manifests: Manifests, description: Component
+) -> None:
+    (config,) = [item["data"] for item in manifests if item["kind"] == "ConfigMap"]
+    assert config["pg_service.conf"].splitlines() == [
+        "[mlflow]",
+        "options=-c lock_timeout=5s",
+        "sslmode=verify-full",
+        "sslrootcert=/tmp/authorities.pem",
+        "target_session_attrs=read-write",
+    ]
+    assert config["authorities.pem"] == (INVENTORIES["byo"] / "ca.pem").read_text(encoding="utf-8")
+    (login,) = [secret.values for secret in description.secrets if secret.name == "mlflow-backend-store"]
+    assert (login["host"], login["port"], login["database"]) == ("2001:db8::5,db2.example.org", "5432,5433", "tracking")
+    assert (login["username"], login["password"]) == ("ml@example", "not-in-a-manifest/?#")
+    external = [check for check in parse_checks(description) if isinstance(check.service, External)]
+    assert {check.name: str(check.service) for check in external} == {
+        "S3 keeps bytes": "https://s3.example.org:9443",
+        "S3 refuses wrong keys": "https://s3.example.org:9443",
+        "database writes and rolls back": "postgresql://[2001:db8::5]:5432,db2.example.org:5433",
+        "database refuses wrong passwords": "postgresql://[2001:db8::5]:5432,db2.example.org:5433",
+    }
+    assert "not-in-a-manifest" not in json.dumps(list(description.checks))
 
 
 def test_objects_say_whose_they_are(manifests: Manifests, case: tuple[str, str]) -> None:

@@ -34,7 +34,7 @@ def test_there_are_components() -> None:
 
 def test_every_scenario_is_of_a_component() -> None:
     found = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
-    assert found == {"default", *(role.name for role in ROLES if role.is_component)}
+    assert found - {"default", "byo"} == {role.name for role in ROLES if role.is_component}
 
 
 MUTATIONS: dict[str, list[dict[str, str]]] = load(Path(__file__).with_name("role_mutations.yml"))

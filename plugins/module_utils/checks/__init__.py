@@ -10,7 +10,11 @@ from __future__ import annotations
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
-from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import S3AccessCheck, S3DeniedCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
+    S3AccessCheck,
+    S3DeniedCheck,
+    S3RefusedCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
     SqlExtensionsCheck,
     SqlRefusedCheck,
@@ -22,6 +26,7 @@ CHECKS: dict[str, type[Check]] = {
     "http": HttpCheck,
     "s3_access": S3AccessCheck,
     "s3_denied": S3DeniedCheck,
+    "s3_refused": S3RefusedCheck,
     "sql_transaction": SqlTransactionCheck,
     "sql_extensions": SqlExtensionsCheck,
     "sql_settings": SqlSettingsCheck,

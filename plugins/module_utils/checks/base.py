@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
@@ -31,25 +32,36 @@ class CheckFailed(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """How checks and configuration steps reach services and their credentials."""
+    """How checks and configuration steps reach services and their credentials.
+
+    `ca_file` has the authorities that clients trust. `declared` are Secrets whose values the user gave, by name: they
+    count before they are in the cluster.
+    """
 
     cluster: Cluster
     forwards: Forwards
     namespace: str
+    ca_file: str = ""
+    declared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def address(self, service: Service) -> tuple[str, int]:
+    def address(self, service: Endpoint) -> tuple[str, int]:
         """Host and port where `service` answers on this machine."""
+        if isinstance(service, External):
+            parts = urlsplit(service.url)
+            return parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
         return "127.0.0.1", self.forwards.port(service.namespace or self.namespace, service.name, service.port)
 
-    def url(self, service: Service) -> str:
+    def url(self, service: Endpoint) -> str:
         """The HTTP URL of `service` without a trailing slash."""
+        if isinstance(service, External):
+            return service.url.rstrip("/")
         host, port = self.address(service)
         return f"http://{host}:{port}"
 
     def secret(self, name: str, *keys: str) -> list[str]:
         """Values of a Secret, in the order of `keys`; `name` may say "namespace/name"."""
         namespace, _, short = name.rpartition("/")
-        values = self.cluster.secret(short, namespace or self.namespace)
+        values = self.declared.get(name) or self.cluster.secret(short, namespace or self.namespace)
         if values is None:
             raise PlatformError(f"Secret {namespace or self.namespace}/{short} does not exist")
         for key in keys:
@@ -78,11 +90,38 @@ class Service:
 
 
 @dataclass(frozen=True)
+class External:
+    """A service that is not the platform's own: its URL without a login, and the variables that declare it.
+
+    `login` are the variables of user and password, `place` that of the bucket or database; those that are not said are
+    `variable`, which declares the URL.
+    """
+
+    url: str
+    variable: str
+    login: str = ""
+    place: str = ""
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Endpoint = Service | External
+
+
+def parse_endpoint(raw: Any, where: str) -> Endpoint:
+    """A service from a role's data: {name, port, namespace} in the cluster, or {url, variable, ...} elsewhere."""
+    if isinstance(raw, Mapping) and "url" in raw:
+        return build(External, raw, f"{where}: service")
+    return Service.parse(raw, where)
+
+
+@dataclass(frozen=True)
 class Check(ABC):
     """One check: `name` says what is proven, `service` where."""
 
     name: str
-    service: Service
+    service: Endpoint
 
     @property
     def target(self) -> str:
@@ -106,7 +145,7 @@ def parse_typed(raw: Mapping[str, Any], types: Mapping[str, type[T]], where: str
     if kind not in types:
         raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(types))}")
     values = {key: value for key, value in raw.items() if key != "type"}
-    return build(types[str(kind)], {**values, "service": Service.parse(raw.get("service"), where)}, where)
+    return build(types[str(kind)], {**values, "service": parse_endpoint(raw.get("service"), where)}, where)
 
 
 def expect(observed: object, expected: object, message: str) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     REQUEST_SECONDS,
     Access,
     Check,
-    Service,
+    Endpoint,
     expect,
 )
 from botocore.config import Config
@@ -24,17 +24,26 @@ if TYPE_CHECKING:
 
 PROBE_BYTES = 4096
 PROBE_PREFIX = ".mlops-platform-validation/"
+REGION = "us-east-1"
+"""What MinIO signs for where it is told nothing else."""
+UNKNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "403")
+"""How services of the S3 kind refuse a login that is not theirs."""
 
 
-def client(access: Access, service: Service, credentials: str) -> S3Client:
+def client(access: Access, service: Endpoint, credentials: str, region: str) -> S3Client:
     """An S3 client that logs in with the Secret `credentials` (keys access-key and secret-key)."""
-    access_key, secret_key = access.secret(credentials, "access-key", "secret-key")
+    return connect(access, service, region, *access.secret(credentials, "access-key", "secret-key"))
+
+
+def connect(access: Access, service: Endpoint, region: str, access_key: str, secret_key: str) -> S3Client:
+    """An S3 client with a key."""
     made: S3Client = boto3.client(
         "s3",
         endpoint_url=access.url(service),
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        region_name="us-east-1",
+        region_name=region,
+        verify=access.ca_file or None,
         config=Config(
             connect_timeout=REQUEST_SECONDS,
             read_timeout=REQUEST_SECONDS,
@@ -49,32 +58,34 @@ def client(access: Access, service: Service, credentials: str) -> S3Client:
 class S3AccessCheck(Check):
     """A consumer with access "read-write" puts an object in each of its buckets, gets it back and deletes it.
 
-    One with access "read" lists each of them.
+    One with access "read" lists each of them. Objects are made below `prefix`, which is "" or ends with a slash.
     """
 
     buckets: tuple[str, ...]
     credentials: str
     access: str = "read-write"
+    region: str = REGION
+    prefix: str = ""
 
     @property
     def target(self) -> str:
         return f"s3://{{{','.join(self.buckets)}}}"
 
     def run(self, access: Access) -> tuple[object, object]:
-        s3 = client(access, self.service, self.credentials)
+        s3 = client(access, self.service, self.credentials, self.region)
         for bucket in self.buckets:
             if self.access == "read":
                 s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
             else:
-                round_trip(s3, bucket)
+                round_trip(s3, bucket, self.prefix)
         seen = "listed" if self.access == "read" else f"{PROBE_BYTES} bytes read back and deleted"
         return f"{len(self.buckets)} buckets: {seen}", f"{len(self.buckets)} buckets: {seen}"
 
 
-def round_trip(s3: S3Client, bucket: str) -> None:
+def round_trip(s3: S3Client, bucket: str, prefix: str = "") -> None:
     """Put random bytes, get them back, compare, delete them (their version too), and see that they are gone."""
     content = secrets.token_bytes(PROBE_BYTES)
-    key = PROBE_PREFIX + secrets.token_hex(8)
+    key = prefix + PROBE_PREFIX + secrets.token_hex(8)
     version = s3.put_object(Bucket=bucket, Key=key, Body=content).get("VersionId")
     try:
         stored = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -108,7 +119,7 @@ class S3DeniedCheck(Check):
         return [bucket for bucket in self.buckets if bucket not in self.own]
 
     def run(self, access: Access) -> tuple[object, object]:
-        s3 = client(access, self.service, self.credentials)
+        s3 = client(access, self.service, self.credentials, REGION)
         foreign = self._foreign()
         observed = {bucket: _refusal(s3, bucket) for bucket in foreign}
         expected = dict.fromkeys(foreign, "AccessDenied")
@@ -126,3 +137,32 @@ def _refusal(s3: S3Client, bucket: str) -> str:
         return error.response.get("Error", {}).get("Code", "no code")
     _delete(s3, bucket, key, version)
     return "written"
+
+
+@dataclass(frozen=True)
+class S3RefusedCheck(Check):
+    """The right access key with a wrong secret key is refused, and so is an access key that nobody has."""
+
+    buckets: tuple[str, ...]
+    credentials: str
+    region: str = REGION
+
+    @property
+    def target(self) -> str:
+        return f"s3://{{{','.join(self.buckets)}}}"
+
+    def run(self, access: Access) -> tuple[object, object]:
+        (access_key,) = access.secret(self.credentials, "access-key")
+        wrong = secrets.token_hex(20)
+        observed: dict[str, str] = {}
+        for name, key in (("wrong secret key", access_key), ("unknown access key", secrets.token_hex(10).upper())):
+            s3 = connect(access, self.service, self.region, key, wrong)
+            try:
+                s3.list_objects_v2(Bucket=self.buckets[0], MaxKeys=1)
+                observed[name] = "let in"
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code", "no code")
+                observed[name] = "refused" if code in UNKNOWN else code
+        expected = dict.fromkeys(observed, "refused")
+        expect(observed, expected, f"a key that must be refused was not: {observed}")
+        return observed, expected

@@ -8,40 +8,63 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     REQUEST_SECONDS,
     Access,
     Check,
-    Service,
+    Endpoint,
+    External,
     expect,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.database import VERIFYING
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 
 @contextlib.contextmanager
-def connect(access: Access, service: Service, credentials: str, database: str) -> Iterator[connection]:
-    """A connection as the user of the Secret `credentials` (keys username and password); closed at the end."""
+def connect(
+    access: Access, service: Endpoint, credentials: str, database: str, parameters: Mapping[str, str] | None = None
+) -> Iterator[connection]:
+    """A connection as the user of the Secret `credentials` (keys username and password); closed at the end.
+
+    Of a database outside the cluster the Secret has `host` and `port` too; `parameters` are libpq's.
+    """
     username, password = access.secret(credentials, "username", "password")
-    host, port = access.address(service)
     session = psycopg2.connect(
-        host=host,
-        port=port,
-        user=username,
-        password=password,
-        dbname=database,
-        connect_timeout=REQUEST_SECONDS,
-        options=f"-c statement_timeout={REQUEST_SECONDS}s",
-        application_name="mlops.platform",
+        user=username, password=password, **arguments(access, service, credentials, database, parameters or {})
     )
     try:
         yield session
     finally:
         session.close()
+
+
+def arguments(
+    access: Access, service: Endpoint, credentials: str, database: str, parameters: Mapping[str, str]
+) -> dict[str, Any]:
+    """All arguments of a connection but the login."""
+    host: str
+    port: str | int
+    if isinstance(service, External):
+        host, port = access.secret(credentials, "host", "port")
+    else:
+        host, port = access.address(service)
+    found = {
+        "host": host,
+        "port": port,
+        "dbname": database,
+        "connect_timeout": REQUEST_SECONDS,
+        "application_name": "mlops.platform",
+        **parameters,
+    }
+    found["options"] = f"{parameters.get('options', '')} -c statement_timeout={REQUEST_SECONDS}s".strip()
+    if parameters.get("sslmode") in VERIFYING:
+        found["sslrootcert"] = access.ca_file
+    return found
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,7 @@ class SqlTransactionCheck(Check):
 
     database: str
     credentials: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -58,7 +82,8 @@ class SqlTransactionCheck(Check):
     def run(self, access: Access) -> tuple[object, object]:
         written = secrets.token_hex(16)
         table = f"mlops_platform_validation_{secrets.token_hex(4)}"
-        with connect(access, self.service, self.credentials, self.database) as session, session.cursor() as cursor:
+        opened = connect(access, self.service, self.credentials, self.database, self.parameters)
+        with opened as session, session.cursor() as cursor:
             cursor.execute(f"CREATE TABLE {table} (id serial PRIMARY KEY, value text NOT NULL)")
             cursor.execute(f"INSERT INTO {table} (value) VALUES (%s)", (written,))  # noqa: S608  (the name is made here)
             cursor.execute(f"SELECT value FROM {table}")  # noqa: S608
@@ -125,25 +150,19 @@ class SqlRefusedCheck(Check):
 
     database: str
     credentials: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, access: Access) -> tuple[object, object]:
         (username,) = access.secret(self.credentials, "username")
-        host, port = access.address(self.service)
+        place = arguments(access, self.service, self.credentials, self.database, self.parameters)
         observed: dict[str, str] = {}
         for name, password in (("wrong password", secrets.token_hex(16)), ("no password", "")):
             try:
-                psycopg2.connect(
-                    host=host,
-                    port=port,
-                    user=username,
-                    password=password,
-                    dbname=self.database,
-                    connect_timeout=REQUEST_SECONDS,
-                ).close()
+                psycopg2.connect(user=username, password=password, **place).close()
                 observed[name] = "let in"
             except psycopg2.OperationalError as error:
                 text = str(error)
-                refused = "password authentication failed" in text or "no password supplied" in text
+                refused = "authentication failed" in text or "no password supplied" in text
                 observed[name] = "refused" if refused else text.strip()
         expected = dict.fromkeys(observed, "refused")
         expect(observed, expected, f"a login that must be refused was not: {observed}")

@@ -1,0 +1,109 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a site says about a component's pods, put on all of them: where they run, how their images are pulled."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest
+
+HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """What __component_pods says, in the variables of the role component.
+
+    `pull_secrets` are the names of the Secrets that images are pulled with.
+    """
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    spread: str = "preferred"
+    priority_class: str = ""
+    pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    pull_secrets: Sequence[str] = ()
+
+
+def furnish(manifests: Iterable[Manifest], settings: PodSettings) -> list[Manifest]:
+    """Copies of `manifests` whose workloads' pods have the settings; what a template says itself stays."""
+    furnished: list[Manifest] = json.loads(json.dumps(list(manifests)))
+    for manifest in furnished:
+        if manifest["kind"] not in WORKLOADS:
+            continue
+        template = manifest["spec"]["template"]
+        for place, given in (("annotations", settings.pod_annotations), ("labels", settings.pod_labels)):
+            if given:
+                metadata = template.setdefault("metadata", {})
+                metadata[place] = {**given, **(metadata.get(place) or {})}
+        pod = template["spec"]
+        wanted = {
+            "nodeSelector": dict(settings.node_selector),
+            "tolerations": list(settings.tolerations),
+            "affinity": dict(settings.affinity),
+            "priorityClassName": settings.priority_class,
+            "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+        }
+        for key, value in wanted.items():
+            if value:
+                pod[key] = merged(value, pod.get(key))
+        for key, value in spread(manifest, settings.spread).items():
+            pod[key] = merged(value, pod.get(key))
+    return furnished
+
+
+def spread(manifest: Manifest, how: str) -> dict[str, Any]:
+    """The fields of a pod that keep the pods of one workload apart.
+
+    `preferred`: on different nodes where there are enough; `required`: never two on a node, and in different zones
+    where there are enough. One pod alone and Jobs have nothing to be kept apart from.
+    """
+    spec = manifest["spec"]
+    if manifest["kind"] not in ("Deployment", "StatefulSet") or spec.get("replicas") == 1:
+        return {}
+    selector = {"labelSelector": {"matchLabels": spec["selector"]["matchLabels"]}}
+    if how == "preferred":
+        return {"topologySpreadConstraints": [_even(HOSTNAME, selector)]}
+    apart: dict[str, Any] = {"topologyKey": HOSTNAME, **selector}
+    if manifest["kind"] == "Deployment":
+        # New pods come before old ones go: they may be on the same nodes.
+        apart["matchLabelKeys"] = ["pod-template-hash"]
+    return {
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}},
+        "topologySpreadConstraints": [_even(ZONE, selector)],
+    }
+
+
+def _even(topology: str, selector: Mapping[str, Any]) -> dict[str, Any]:
+    return {"maxSkew": 1, "topologyKey": topology, "whenUnsatisfiable": "ScheduleAnyway", **selector}
+
+
+def merged(given: Any, own: Any) -> Any:
+    """`given` with what is there already: mappings key by key, lists one after the other, else what is there wins."""
+    if isinstance(given, Mapping) and isinstance(own, Mapping):
+        return {**given, **{key: merged(given.get(key), value) for key, value in own.items()}}
+    if isinstance(given, list) and isinstance(own, list):
+        return own + given
+    return given if own is None else own
+
+
+def registry_secret(component: str, namespace: str, registry: str, username: str, password: str) -> SecretSpec:
+    """The Secret that a component's images are pulled with from a registry that asks for a login."""
+    host = registry.partition("/")[0]
+    login = base64.b64encode(f"{username}:{password}".encode()).decode()
+    auths = {host: {"username": username, "password": password, "auth": login}}
+    return SecretSpec(
+        name=f"{component}-registry",
+        namespace=namespace,
+        values={".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)},
+        type=DOCKER_CONFIG,
+    )

@@ -1,0 +1,114 @@
+"""Endpoints that are not the platform's own: the words of client libraries lead to the right variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, cast
+
+import psycopg2
+import pytest
+from ansible_collections.mlops.platform.plugins.module_utils import health
+from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    Access,
+    Check,
+    External,
+    Service,
+    parse_endpoint,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.checks.external import explain
+from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import arguments
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+from botocore.exceptions import ClientError, EndpointConnectionError, SSLError
+
+S3 = External(
+    "https://s3.example.org", "mlflow_s3_endpoint_url", "mlflow_aws_secret_access_key", "mlflow_artifact_root"
+)
+DATABASE = External("postgresql://db:5432", "mlflow_backend_store_uri")
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "words"}}, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "error", "blamed"),
+    [
+        (S3, EndpointConnectionError(endpoint_url=S3.url), "mlflow_s3_endpoint_url"),
+        (S3, SSLError(endpoint_url=S3.url, error=OSError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+                      "self-signed certificate in certificate chain")), "platform_ca_certificates"),
+        (S3, SSLError(endpoint_url=S3.url, error=OSError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+                      "Hostname mismatch, certificate is not valid for 's3'")), "mlflow_s3_endpoint_url"),
+        (S3, SSLError(endpoint_url=S3.url, error=OSError("[SSL: WRONG_VERSION_NUMBER]")), "mlflow_s3_endpoint_url"),
+        (S3, refusal("SignatureDoesNotMatch"), "mlflow_aws_secret_access_key"),
+        (S3, refusal("InvalidAccessKeyId"), "mlflow_aws_secret_access_key"),
+        (S3, refusal("NoSuchBucket"), "mlflow_artifact_root"),
+        (S3, refusal("AccessDenied"), "mlflow_artifact_root"),
+        (DATABASE, psycopg2.OperationalError("SSL error: certificate verify failed"), "platform_ca_certificates"),
+        (DATABASE, psycopg2.OperationalError('FATAL: password authentication failed for user "ml"'),
+         "mlflow_backend_store_uri"),
+        (DATABASE, psycopg2.OperationalError('server certificate for "a" does not match host name "b"'),
+         "mlflow_backend_store_uri"),
+        (DATABASE, psycopg2.OperationalError('database "ml" does not exist'), "mlflow_backend_store_uri"),
+    ],
+)  # fmt: skip
+def test_a_cause_names_the_variable_and_the_endpoint(endpoint: External, error: Exception, blamed: str) -> None:
+    assert explain(endpoint, error).startswith(f"{blamed}: {endpoint.url}: ")
+
+
+def test_an_endpoint_is_in_the_cluster_or_elsewhere() -> None:
+    assert parse_endpoint({"name": "web", "port": "80"}, "here") == Service("web", 80)
+    assert parse_endpoint({"url": "https://x", "variable": "y"}, "here") == External("https://x", "y")
+    with pytest.raises(PlatformError, match="here: service: the key 'variable' is missing"):
+        parse_endpoint({"url": "https://x"}, "here")
+
+
+def access(**secret: str) -> Access:
+    """What needs no cluster, because its Secret is declared."""
+    return Access(cast("Cluster", None), cast("Forwards", None), "ml", "/ca.pem", {"login": secret})
+
+
+def test_an_authority_is_named_only_where_it_is_asked_for() -> None:
+    place = access(host="db1,db2", port="5432,5433")
+    plain = arguments(place, DATABASE, "login", "ml", {"sslmode": "require"})
+    assert (plain["host"], plain["port"], plain["dbname"]) == ("db1,db2", "5432,5433", "ml")
+    assert "sslrootcert" not in plain
+    verified = arguments(place, DATABASE, "login", "ml", {"sslmode": "verify-full", "options": "-c lock_timeout=1s"})
+    assert verified["sslrootcert"] == "/ca.pem"
+    assert verified["options"] == "-c lock_timeout=1s -c statement_timeout=10s"
+
+
+@dataclass(frozen=True)
+class Broken(Check):
+    """A check that never passes."""
+
+    def run(self, access: Access) -> tuple[object, object]:
+        raise OSError("no route")
+
+
+def test_nothing_is_touched_where_an_endpoint_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "EXTERNAL_SECONDS", 0.1)
+    monkeypatch.setattr(health, "Forwards", FakeForwards)
+    monkeypatch.setitem(CHECKS, "broken", Broken)
+    checks = ({"name": "storage", "type": "broken", "service": {"url": "https://x", "variable": "x_url"}},)
+    component = Component("web", "1", "ml", checks=checks)
+    with pytest.raises(PlatformError, match=r"web was not touched: storage: x_url: https://x: .*no route"):
+        health.prove_external(cast("Cluster", None), component, "")
+    inside = ({"name": "own", "type": "broken", "service": {"name": "web", "port": 80}},)
+    health.prove_external(cast("Cluster", None), Component("web", "1", "ml", checks=inside), "")
+
+
+class FakeForwards:
+    """Forwards of a cluster that is not asked for any."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

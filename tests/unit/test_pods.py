@@ -1,0 +1,106 @@
+"""What a site says about pods reaches all of them, and takes nothing away that a template says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.mlops.platform.plugins.module_utils.pods import (
+    HOSTNAME,
+    ZONE,
+    PodSettings,
+    furnish,
+    merged,
+    registry_secret,
+)
+
+
+def workload(kind: str, replicas: int | None, **pod: Any) -> dict[str, Any]:
+    """A workload with one container."""
+    labels = {"app.kubernetes.io/name": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web"}], **pod}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "web"},
+        "spec": spec | ({"replicas": replicas} if replicas else {}),
+    }
+
+
+def pod(manifest: dict[str, Any], settings: PodSettings) -> dict[str, Any]:
+    (done,) = furnish([manifest], settings)
+    found: dict[str, Any] = done["spec"]["template"]
+    return found
+
+
+def test_without_settings_one_pod_is_as_its_template_says() -> None:
+    manifest = workload("StatefulSet", 1)
+    assert furnish([manifest], PodSettings()) == [manifest]
+
+
+def test_other_kinds_are_left_alone() -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {}}
+    assert furnish([service], PodSettings(node_selector={"a": "b"}, pull_secrets=["login"])) == [service]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job"])
+def test_settings_reach_every_kind_of_workload(kind: str) -> None:
+    settings = PodSettings(
+        node_selector={"pool": "ml"},
+        tolerations=[{"key": "dedicated"}],
+        priority_class="high",
+        pod_annotations={"team": "ml"},
+        pod_labels={"team": "ml", "app.kubernetes.io/name": "stolen"},
+        pull_secrets=["one", "two"],
+    )
+    found = pod(workload(kind, 1, nodeSelector={"disk": "ssd"}, tolerations=[{"key": "own"}]), settings)
+    assert found["metadata"]["annotations"] == {"team": "ml"}
+    assert found["metadata"]["labels"] == {"team": "ml", "app.kubernetes.io/name": "web"}
+    assert found["spec"]["nodeSelector"] == {"pool": "ml", "disk": "ssd"}
+    assert found["spec"]["tolerations"] == [{"key": "own"}, {"key": "dedicated"}]
+    assert found["spec"]["priorityClassName"] == "high"
+    assert found["spec"]["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+
+
+@pytest.mark.parametrize("replicas", [None, 3])
+def test_pods_prefer_different_nodes(replicas: int | None) -> None:
+    found = pod(workload("Deployment", replicas), PodSettings())["spec"]
+    (constraint,) = found["topologySpreadConstraints"]
+    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == (HOSTNAME, "ScheduleAnyway")
+    assert "affinity" not in found
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("Deployment", ["pod-template-hash"]), ("StatefulSet", None)])
+def test_pods_that_must_be_apart_are_and_their_successors_need_no_more_nodes(kind: str, keys: list[str] | None) -> None:
+    settings = PodSettings(spread="required", affinity={"nodeAffinity": {"some": "rule"}})
+    found = pod(workload(kind, 3), settings)["spec"]
+    (term,) = found["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert (term["topologyKey"], term.get("matchLabelKeys")) == (HOSTNAME, keys)
+    assert term["labelSelector"] == {"matchLabels": {"app.kubernetes.io/name": "web"}}
+    assert found["affinity"]["nodeAffinity"] == {"some": "rule"}
+    assert [item["topologyKey"] for item in found["topologySpreadConstraints"]] == [ZONE]
+
+
+@pytest.mark.parametrize(("kind", "replicas"), [("Job", None), ("DaemonSet", None), ("Deployment", 1)])
+def test_there_is_nothing_to_keep_apart(kind: str, replicas: int | None) -> None:
+    found = pod(workload(kind, replicas), PodSettings(spread="required"))["spec"]
+    assert set(found) == {"containers"}
+
+
+def test_what_is_there_wins_and_lists_grow() -> None:
+    assert merged({"a": 1, "b": [1], "c": {"x": 1}}, {"a": 2, "b": [2], "c": {"y": 2}}) == {
+        "a": 2,
+        "b": [2, 1],
+        "c": {"x": 1, "y": 2},
+    }
+
+
+def test_a_login_becomes_the_secret_that_kubernetes_pulls_with() -> None:
+    made = registry_secret("mlflow", "ml", "registry.example.org:5443/team", "user", 'p"a:ss')
+    assert (made.name, made.namespace, made.type) == ("mlflow-registry", "ml", "kubernetes.io/dockerconfigjson")
+    (host, login), = json.loads(made.values[".dockerconfigjson"])["auths"].items()  # fmt: skip
+    assert (host, login["username"], login["password"]) == ("registry.example.org:5443", "user", 'p"a:ss')
+    assert base64.b64decode(login["auth"]).decode() == 'user:p"a:ss'
