@@ -13,8 +13,6 @@ from typing import Any, Self
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from kubernetes import client, config
-from kubernetes.stream import portforward
 
 CHUNK_BYTES = 65536
 
@@ -27,8 +25,6 @@ class Forwards:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        # The client's port-forward call patches its ApiClient while it connects: one of its own, one call at a time.
-        self._core = client.CoreV1Api(config.new_client_from_config(config_file=cluster.kubeconfig))
         self._lock = threading.Lock()
         self._listeners: dict[tuple[str, str, int], socket.socket] = {}
 
@@ -89,13 +85,9 @@ class Forwards:
         with contextlib.closing(local):
             try:
                 pod, target = self._endpoint(namespace, service, port)
-                with self._lock:
-                    tunnel = portforward(
-                        self._core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(target)
-                    )
-            except (PlatformError, client.ApiException):
+                remote = self._cluster.tunnel(namespace, pod, target)
+            except PlatformError:
                 return  # the client sees a closed connection, which its own error names
-            remote = tunnel.socket(target)
             back = threading.Thread(target=_pump, args=(remote, local), daemon=True)
             back.start()
             _pump(local, remote)
