@@ -29,6 +29,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.values im
 COLLECTION = Path(__file__).parents[2]
 GROUPS = ("platform", "components", "local_cluster")
 PLATFORM = "platform"
+OF_PLAYBOOKS = {"component_role"}
+"""What playbooks/components.yml reads beside a host; it is looked at with the structure of the inventory."""
 
 
 @dataclass
@@ -168,7 +170,7 @@ class Inventory:
         """Variables that were set: unknown names, wrong types, values that do not fit."""
         names = {name for variables in self.variables.values() for name in variables}
         seen: set[tuple[str, str]] = set()
-        for name in sorted(names):
+        for name in sorted(names - OF_PLAYBOOKS):
             prefix = self._prefix(name)
             if not prefix:
                 yield from self._misspelt(name)
