@@ -34,8 +34,16 @@ shell: $(ENV)/.ready ## a shell with kubectl, KUBECONFIG, MLFLOW_* and AWS_* set
 	@$(PLATFORM) shell --inventory $(INVENTORY)
 test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes its own cluster
 	@$(CHECK) all
-lint unit golden molecule: $(DEV)/.ready ## one part of the tests
-	@$(CHECK) $@
+lint unit golden molecule: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
+	@$(CHECK) $@ --step=$(STEP)
+dev: $(DEV)/.ready ## set up a contributor's checkout: environment and pre-commit's hook
+	@$(DEV)/bin/pre-commit install && echo "ready: see CONTRIBUTING.md. Programs are in $(DEV)/bin"
+docs: $(DEV)/.ready ## build the documentation's site into .ansible/docs/site
+	@$(DEV)/bin/python tools/docs.py
+release: $(DEV)/.ready ## build the archive of VERSION and its notes into .ansible/release
+	@$(DEV)/bin/python tools/release.py $(VERSION)
+environment: $(DEV)/.ready ## write the build context of the execution environment into .ansible/environment
+	@$(DEV)/bin/python tools/execution_environment.py
 help: ## this list
 	@sed -nE 's/^([a-z ]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 30
 
@@ -48,4 +56,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: up site validate images down clean shell test lint unit golden molecule help
+.PHONY: up site validate images down clean shell test lint unit golden molecule dev docs release environment help

@@ -52,7 +52,10 @@ STEPS = {
         Step("ruff check", ["ruff", "check", "."]),
         Step("ruff format", ["ruff", "format", "--check", "."]),
         Step("yamllint", ["yamllint", "--strict", "."]),
-        Step("mypy", ["mypy", PLUGINS, "tools", "examples", "tests", "molecule", *IMAGE_CODE]),
+        Step("antsibull-changelog", ["antsibull-changelog", "lint"]),
+        Step("antsibull-docs", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."]),
+        Step("actionlint", ["go", "-C", "tools", "tool", "actionlint"]),
+        Step("mypy", ["mypy", PLUGINS, "docs/conf.py", "tools", "examples", "tests", "molecule", *IMAGE_CODE]),
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
@@ -142,11 +145,11 @@ def own_cluster() -> Iterator[None]:
             execute(clean)
 
 
-def run(names: list[str]) -> list[Step]:
-    """Run the steps of some parts until one fails; returns those that were begun."""
+def run(names: list[str], only: str = "") -> list[Step]:
+    """Run the steps of some parts, or those whose name begins with `only`, until one fails; returns the begun ones."""
     begun: list[Step] = []
     for name in names:
-        for step in STEPS[name]:
+        for step in (step for step in STEPS[name] if step.name.startswith(only)):
             begun.append(step)
             if name == "molecule":
                 with own_cluster():
@@ -185,11 +188,16 @@ def main() -> int:
     """Parse the command line and run the parts; returns 0 where all passed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=["all", *STEPS])
-    part = parser.parse_args().part
+    parser.add_argument("--step", default="", help="only the steps whose name begins like this, for instance ruff")
+    arguments = parser.parse_args()
+    parts = list(STEPS) if arguments.part == "all" else [arguments.part]
+    names = [step.name for part in parts for step in STEPS[part]]
+    if not any(name.startswith(arguments.step) for name in names):
+        parser.error(f"no step begins with {arguments.step!r}; there are {', '.join(names)}")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, interrupted)
     started = time.monotonic()
-    steps = run(list(STEPS) if part == "all" else [part])
+    steps = run(parts, arguments.step)
     print(closing(steps, time.monotonic() - started))
     return 1 if any(step.status for step in steps) else 0
 

@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TOP = {
-    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "docs", "examples", "group_vars", "images",
-    "inventories", "meta", "playbooks", "plugins", "requirements.yml", "roles", "templates",
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md", "changelogs", "docs",
+    "examples", "group_vars", "images", "inventories", "meta", "playbooks", "plugins", "requirements.yml", "roles",
+    "templates",
 }  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""How Sphinx makes the documentation's site; tools/docs.py says of what."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parents[1]
+ANSIBLE = "https://docs.ansible.com/ansible/latest/"
+# The labels of Ansible's own documentation that the reference refers to: no inventory of them is fetched.
+LABELS = {
+    "action_plugins": "plugins/action.html",
+    "ansible_configuration_settings": "reference_appendices/config.html",
+    "callback_plugins": "plugins/callback.html",
+    "common_return_values": "reference_appendices/common_return_values.html",
+}
+
+project = "mlops.platform"
+author = "The mlops.platform maintainers"
+release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+extensions = ["myst_parser", "sphinx_antsibull_ext"]
+nitpicky = True
+myst_heading_anchors = 4
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_copy_source = html_show_sourcelink = html_show_copyright = False
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+
+def ansible_page(app: Sphinx, env: Any, node: nodes.Element, content: nodes.TextElement) -> nodes.reference | None:
+    """A link to Ansible's documentation for one of its LABELS; None for what is missing indeed."""
+    page = LABELS.get(node.get("reftarget", ""))
+    return nodes.reference("", "", content.deepcopy(), internal=False, refuri=ANSIBLE + page) if page else None
+
+
+def setup(app: Sphinx) -> None:
+    """What Sphinx calls first."""
+    app.connect("missing-reference", ansible_page)
