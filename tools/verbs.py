@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.prefix) / "bin"
 CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / "mlops-platform")
 REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
-EXIT_STATUS = {"healthy": 0, "unhealthy": 1, "failed": 2}
 COULD_NOT_CHECK = 2
+"""The exit status where there is no report of this run."""
 
 # What a shell needs to know of an inventory, as Ansible sees it.
 FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace | default(platform_namespace),
@@ -73,11 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def checked_status(started: float) -> int:
-    """What the newest report says, if it is of a run that began at `started` or later."""
+    """The exit status that the newest report gives, if it is of a run that began at `started` or later."""
     report = REPORTS / "latest" / "report.json"
     try:
         if report.stat().st_mtime >= started:
-            return EXIT_STATUS[json.loads(report.read_text(encoding="utf-8"))["status"]]
+            return int(json.loads(report.read_text(encoding="utf-8"))["exit_status"])
     except (OSError, ValueError, KeyError):
         pass
     return COULD_NOT_CHECK

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.health import access_lines, evidence, validate
+from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
 
 
@@ -28,6 +29,7 @@ class ActionModule(ComponentAction):
             "healthy": not failed,
             "checks": checks,
             "failed_checks": [check["name"] for check in failed],
+            **usage(cluster, component.name, component.namespace),
         }
         if not failed:
             result["access"] = access_lines(cluster, component)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, connect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.versions import mismatches
+from ansible_collections.mlops.platform.plugins.module_utils.usage import nodes
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import compatibility
 
@@ -46,4 +47,5 @@ class ActionModule(PlatformAction):
                 "the cluster has no default StorageClass: mark one as default or set platform_storage_class "
                 f"to one of {', '.join(names) or '(there are none)'}"
             )
-        return {"changed": False, "version": version, "storage_class": wanted or default[0]}
+        storage_class = wanted or default[0]
+        return {"changed": False, "version": version, "storage_class": storage_class, "nodes": nodes(cluster)}

@@ -47,6 +47,22 @@ failed_checks:
   returned: always
   type: list
   elements: str
+images:
+  description: The images of the component's pods and the digests of what was pulled.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {image: "localhost:5000/minio:2026-02-12T20-18-48Z-1f7e432231a6", containers: [minio-0/minio],
+       digest: "sha256:01567c2b717bd39d89bfb6659d26d20adf2730c88648c4db9c48c98c55c99560"}
+resources:
+  description: CPUs and bytes of memory that each container requests, may take and uses, the last where it is served.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {pod: minio-0, container: minio, requests: {cpu: 0.05, memory_bytes: 268435456},
+       limits: {memory_bytes: 1073741824}, usage: {cpu: 0.0038, memory_bytes: 220020736}}
 evidence:
   description: Warnings among the events and the last log lines of pods that are not ready.
   returned: when unhealthy

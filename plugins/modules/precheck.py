@@ -37,4 +37,10 @@ storage_class:
   description: The StorageClass that volumes get.
   returned: success
   type: str
+nodes:
+  description: What each node can give to pods; empty where the user may not list nodes.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: node1, cpu: 2.0, memory_bytes: 25171652608, pods: 110}]
 """

@@ -19,6 +19,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
 from ansible_collections.mlops.platform.plugins.module_utils.pods import PodSettings, furnish, registry_secret
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
+from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 
@@ -42,9 +43,12 @@ class ComponentAction(PlatformAction):
         try:
             return {"component": about, **self.act(arguments)}
         except NotReady as error:
-            found = evidence(self.cluster(), self.component)
+            found = {
+                "evidence": evidence(self.cluster(), self.component),
+                **usage(self.cluster(), self.component.name, self.component.namespace),
+            }
             message = f"{self.component.name}: {error}"
-            return {"component": about, "failed": True, "msg": message, "evidence": found, **error.details}
+            return {"component": about, "failed": True, "msg": message, **found, **error.details}
         except PlatformError as error:
             error.details["component"] = about
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,12 @@ from ansible_collections.mlops.platform.plugins.module_utils.report import (
     RunReport,
     new_run_directory,
     write,
+    write_all,
 )
+from report_documents import CHECK, STARTED, empty_run, failed_run, healthy_run, outcome
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-STARTED = 1_790_000_000.0
-CHECK = {
-    "name": "up", "type": "http", "target": "web:80/", "healthy": True, "observed": 200, "expected": 200,
-    "message": "", "attempts": 1, "duration_seconds": 0.1,
-}  # fmt: skip
 
 
 def report(*failures: str) -> RunReport:
@@ -32,7 +30,8 @@ def report(*failures: str) -> RunReport:
     component.status = "unhealthy" if failures else "healthy"
     component.checks = [CHECK]
     component.objects = {"created": ["Service ml/minio"], "changed": [], "removed": [], "unchanged": 3}
-    made.failures = [{"host": "minio", "task": "t", "kind": kind, "message": "m"} for kind in failures]
+    for kind in failures:
+        made.fail("minio", "t", kind, "m", {})
     return made
 
 
@@ -40,14 +39,19 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
+@pytest.mark.parametrize("document", [healthy_run(), failed_run(), empty_run()])
+def test_documents_are_what_the_schema_says(document: dict[str, Any]) -> None:
+    VALIDATOR.validate(document)
+
+
 @pytest.mark.parametrize(
-    ("failures", "status"),
-    [((), "healthy"), (("check",), "unhealthy"), (("check", "check"), "unhealthy"), (("task",), "failed"),
-     (("check", "task"), "failed")],
+    ("failures", "status", "code"),
+    [((), "healthy", 0), (("check",), "unhealthy", 1), (("check", "check"), "unhealthy", 1), (("task",), "failed", 2),
+     (("check", "task"), "failed", 2)],
 )  # fmt: skip
-def test_status_of_a_run(failures: tuple[str, ...], status: str) -> None:
+def test_status_of_a_run(failures: tuple[str, ...], status: str, code: int) -> None:
     document = report(*failures).document(STARTED + 1)
-    assert document["status"] == status
+    assert (document["status"], document["exit_status"]) == (status, code)
     VALIDATOR.validate(document)
 
 
@@ -74,12 +78,80 @@ def test_the_document_says_what_was_done_and_what_took_the_time() -> None:
     assert [item["task"] for item in document["slowest_tasks"]] == [f"t{number}" for number in range(11, 1, -1)]
 
 
+def test_what_actions_return_is_taken() -> None:
+    made = RunReport("up", STARTED)
+    node = {"name": "node1", "cpu": 2.0, "memory_bytes": 2**34, "pods": 110}
+    about: dict[str, Any] = {"component": {"name": "minio", "version": "1", "namespace": "ml"}}
+    container = {"pod": "minio-0", "container": "minio", "requests": {"cpu": 0.05}, "limits": {}, "usage": {}}
+    image = {"image": "r/minio:1", "digest": f"sha256:{'0' * 64}", "containers": ["minio-0/minio"]}
+    for done in (
+        outcome("preflight", waves=[["minio"]], run_directory="/r/1"),
+        outcome("precheck", version="v1.36.3", storage_class="standard", nodes=[node], changed=False),
+        outcome("images", built=[{"name": "minio", "seconds": 12.5}], changed=True),
+        outcome("component_apply", objects={"created": ["Service ml/minio"]}, changed=True, **about),
+        outcome("component_configure", configured=["bucket made"], changed=True, **about),
+        outcome("component_health", checks=[CHECK], access=["S3: x"], images=[image], resources=[container], **about),
+        outcome("example_model", model="models:/m", version="1", run_id="r", accuracy=0.9, more="left out"),
+        outcome("", component="of a module that is not ours", changed=True),
+    ):
+        made.take(done)
+    document = made.document(STARTED + 10)
+    VALIDATOR.validate(document)
+    assert (document["status"], document["changed"], made.directory) == ("healthy", 4, Path("/r/1"))
+    assert (document["waves"], document["images_built"]) == ([["minio"]], [{"name": "minio", "seconds": 12.5}])
+    assert document["cluster"] == {"version": "v1.36.3", "storage_class": "standard", "nodes": [node]}
+    (part,) = document["components"]
+    assert (part["version"], part["changed"], part["duration_seconds"]) == ("1", True, 3.0)
+    assert (part["configured"], part["access"]) == (["bucket made"], ["S3: x"])
+    assert (part["images"], part["resources"]) == ([image], [container])
+
+
+def test_failures_are_told_apart() -> None:
+    made = RunReport("site", STARTED)
+    bad = {**CHECK, "healthy": False, "message": "down"}
+    made.take(outcome("component_health", failed=True, checks=[bad], msg="minio is unhealthy: up: down"))
+    made.take(outcome("component_failed", failed=True, msg="minio is unhealthy: up: down"))
+    blocked = "mlflow requires minio, which failed: it was not touched"
+    made.take(outcome("component_apply", failed=True, host="mlflow", msg=blocked, phase="wait", blocked_by="minio"))
+    made.take(outcome("component_apply", failed=True, host="other", msg="no", next_step="Do as the task says."))
+    document = made.document(STARTED + 10)
+    VALIDATOR.validate(document)
+    told = [(item["host"], item["kind"], item.get("phase"), item.get("blocked_by")) for item in document["failures"]]
+    assert told == [("minio", "check", None, None), ("mlflow", "task", "wait", "minio"), ("other", "task", None, None)]
+    assert document["failures"][1]["next_step"] == "Mend minio; the next run goes on here by itself."
+    assert document["failures"][2]["next_step"] == "Do as the task says."
+
+
+def test_events_become_phases_with_the_critical_path() -> None:
+    events = [
+        {"host": "minio", "phase": phase, "kind": kind, "time": STARTED + second, "message": ""}
+        for phase, kind, second in (("apply", "begin", 1), ("apply", "end", 3), ("validate", "begin", 4))
+    ]
+    document = report().document(STARTED + 10, events)
+    VALIDATOR.validate(document)
+    assert [(item["phase"], item["begin_seconds"], item["duration_seconds"]) for item in document["phases"]] == [
+        ("apply", 1.0, 2.0),
+        ("validate", 4.0, 6.0),
+    ]
+    assert [(item["failed"], item["critical"]) for item in document["phases"]] == [(False, True), (True, True)]
+    assert document["critical_path_seconds"] == 8.0
+
+
+def test_the_run_says_what_it_took_and_who_made_it() -> None:
+    controller = report().document(STARTED)["controller"]
+    assert controller["cpu_seconds"] > 0
+    assert 2**24 < controller["memory_bytes"] < 2**36, "bytes, not kilobytes"
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", controller["collection"])
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"status": "fine"},
         {"changed": True},
         {"surprise": 1},
+        {"exit_status": 3},
+        {"failures": [{"host": "minio", "task": "t", "kind": "task", "message": "m"}]},
         {"components": [{"name": "minio"}]},
         {"components": [{**report().component("minio").as_dict(), "checks": [{**CHECK, "healthy": False}]}]},
         {"components": [{**report().component("minio").as_dict(), "checks": [{**CHECK, "message": "but healthy"}]}]},
@@ -89,6 +161,8 @@ def test_the_document_says_what_was_done_and_what_took_the_time() -> None:
         "status",
         "type",
         "unknown key",
+        "exit status",
+        "no next step",
         "missing keys",
         "failed without a message",
         "healthy with one",
@@ -120,3 +194,11 @@ def test_a_report_is_replaced_at_once(tmp_path: Path) -> None:
     write(path, {"a": 2})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": 2}
     assert [item.name for item in path.parent.iterdir()] == ["report.json"]
+
+
+def test_a_run_has_three_files(tmp_path: Path) -> None:
+    document = report("check").document(STARTED + 1)
+    document["components"][0]["checks"] = [{**CHECK, "observed": "half a \ud800 pair"}]
+    write_all(tmp_path / "run", document)
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8")) == document

@@ -1,0 +1,232 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as one HTML page that needs nothing but itself: no network, no script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.timeline import RUN_PHASES
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+TEMPLATE = "report.html.j2"
+LONGEST_VALUE = 600
+LONGEST_LOG_LINE = 400
+MOST_LOGS = 6
+NOT_KNOWN = "\N{EN DASH}"
+TICKS = 6
+STEPS_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+NARROWEST_PERCENT = 0.5
+"""What a phase is drawn with at least, so that a short one is seen."""
+
+Part = Mapping[str, Any]
+
+
+def html(document: Mapping[str, Any]) -> str:
+    """The page of a report's document. Every value is escaped by the template engine."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        item.__name__: item for item in (seconds, tick, memory, cpus, shown, cut, percent)
+    }
+    environment.filters.update(filters)
+    checks = [check for part in document["components"] for check in part["checks"]]
+    return environment.get_template(TEMPLATE).render(
+        report=document,
+        causes=first_causes(document),
+        blocked=[item for item in document["failures"] if item.get("blocked_by")],
+        healthy_checks=sum(bool(check["healthy"]) for check in checks),
+        checks=len(checks),
+        objects=object_counts(document["components"]),
+        access=[link(line) for part in document["components"] for line in part["access"]],
+        charts=charts(document),
+        path=path_text(document["phases"]),
+        totals=totals(document["components"], document["cluster"].get("nodes", [])),
+        wave_of={name: number for number, wave in enumerate(document["waves"], 1) for name in wave},
+    )
+
+
+def first_causes(document: Part) -> list[dict[str, Any]]:
+    """The failures that did not follow from another one, each once, with its component and its failed checks."""
+    parts = {part["name"]: part for part in document["components"]}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for failure in document["failures"]:
+        if failure.get("blocked_by"):
+            continue
+        part = parts.get(failure["host"], {"checks": [], "evidence": {}})
+        failed = [check for check in part["checks"] if not check["healthy"] and check["attempts"]]
+        logs = list((part["evidence"].get("logs") or {}).items())
+        cause = {
+            **failure,
+            "checks": failed if failure["kind"] == "check" else [],
+            "events": part["evidence"].get("events") or [],
+            "logs": logs[:MOST_LOGS],
+            "more_logs": len(logs[MOST_LOGS:]),
+        }
+        found.setdefault((failure["task"], failure["message"]), cause)
+    return list(found.values())
+
+
+def object_counts(parts: Iterable[Part]) -> dict[str, int]:
+    """How many objects of all components were created, changed, removed, unchanged."""
+    found = dict.fromkeys(("created", "changed", "removed", "unchanged"), 0)
+    for part in parts:
+        for key in found:
+            value = part["objects"].get(key, 0)
+            found[key] += value if isinstance(value, int) else len(value)
+    return found
+
+
+def link(line: str) -> dict[str, str]:
+    """The parts of an access line, "name: address  (login: where)"; `url` is empty where it is no web address."""
+    name, _, where = line.partition(": ")
+    address, _, login = where.partition("  (")
+    url = address if address.startswith(("http://", "https://")) else ""
+    return {"name": name, "address": address, "url": url, "login": login.removesuffix(")").removeprefix("login: ")}
+
+
+def charts(document: Part) -> list[dict[str, Any]]:
+    """The timeline: the run as a whole, then its components by waves on an axis of their own."""
+    phases = document["phases"]
+    names = {name for wave in document["waves"] for name in wave}
+    inner = [item for item in phases if item["phase"] not in RUN_PHASES and (not names or item["host"] in names)]
+    outer: dict[str, list[Part]] = {}
+    for item in phases:
+        if item in inner:
+            continue
+        outer.setdefault(item["phase"] if item["phase"] in RUN_PHASES else item["host"], []).append(item)
+    if inner:
+        begin = min(item["begin_seconds"] for item in inner)
+        whole = {"host": "", "phase": "components", "begin_seconds": begin, "duration_seconds": _end(inner) - begin}
+        critical = any(item["critical"] for item in inner)
+        failed = any(item["failed"] for item in inner)
+        outer["components"] = [{**whole, "critical": critical, "failed": failed, "message": "", "waits_for": []}]
+    if not outer:
+        return []
+    found = [chart("The run", outer, 0.0, max(document["duration_seconds"], _end(phases)))]
+    if inner:
+        lanes: dict[str, list[Part]] = {}
+        order = {name: (number, name) for number, wave in enumerate(document["waves"]) for name in wave}
+        for item in sorted(inner, key=lambda item: order.get(item["host"], (0, item["host"]))):
+            lanes.setdefault(item["host"], []).append(item)
+        found.append(chart("The components", lanes, min(item["begin_seconds"] for item in inner), _end(inner)))
+    return found
+
+
+def _end(phases: Iterable[Part]) -> float:
+    return max((float(item["begin_seconds"] + item["duration_seconds"]) for item in phases), default=0.0)
+
+
+def chart(title: str, lanes: Mapping[str, Sequence[Part]], begin: float, end: float) -> dict[str, Any]:
+    """Lanes of phases on one axis from `begin` to `end` (seconds since the run began); places are percents."""
+    span = max(end - begin, 0.001)
+    step = next((item for item in STEPS_SECONDS if span / item <= TICKS), STEPS_SECONDS[-1])
+    ticks = range(int(-(-begin // step)) * step, int(end) + 1, step)
+    rows = []
+    for name, phases in lanes.items():
+        bars = [
+            {
+                **item,
+                "left": min(100 - NARROWEST_PERCENT, 100 * (item["begin_seconds"] - begin) / span),
+                "width": max(NARROWEST_PERCENT, 100 * item["duration_seconds"] / span),
+            }
+            for item in sorted(phases, key=lambda item: item["phase"] == "wait", reverse=True)
+        ]
+        took = sum(item["duration_seconds"] for item in phases if item["phase"] != "wait")
+        critical = any(item["critical"] for item in phases)
+        failed = any(item["failed"] for item in phases)
+        rows.append({"name": name, "bars": bars, "seconds": took, "critical": critical, "failed": failed})
+    kinds = dict.fromkeys(item["phase"] for phases in lanes.values() for item in phases)
+    marks = [{"second": tick, "left": 100 * (tick - begin) / span} for tick in ticks]
+    return {"title": title, "rows": rows, "ticks": marks, "phases": list(kinds)}
+
+
+def path_text(phases: Iterable[Part]) -> str:
+    """The critical path for people: the run's own phases and the components, in order, each once."""
+    names = (item["phase"] if item["phase"] in RUN_PHASES else item["host"] for item in phases if item["critical"])
+    return " → ".join(dict.fromkeys(names))
+
+
+def totals(parts: Iterable[Part], nodes: Iterable[Part]) -> dict[str, dict[str, float]]:
+    """CPUs and bytes of memory: what the components' containers request, may take and use, and what nodes have."""
+    containers = [item for part in parts for item in part["resources"]]
+    found = {key: _sum(item[key] for item in containers) for key in ("requests", "limits", "usage")}
+    return {**found, "nodes": _sum(nodes)}
+
+
+def _sum(amounts: Iterable[Part]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for item in amounts:
+        for key in ("cpu", "memory_bytes"):
+            if key in item:
+                found[key] = found.get(key, 0) + item[key]
+    return found
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 0.14 s, 33.6 s, 1 min 44 s, 1 h 2 min."""
+    if value < 1:
+        return f"{value:.2f} s"
+    if value < 59.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def tick(value: int) -> str:
+    """The label of a place on the axis: 40 s, 2 min, 1:30 min."""
+    minutes, rest = divmod(value, 60)
+    return f"{value} s" if value < 60 else f"{minutes}:{rest:02} min" if rest else f"{minutes} min"
+
+
+def memory(value: float | None) -> str:
+    """Bytes for people, in units of 1024: 57 Mi, 1.5 Gi."""
+    if value is None:
+        return NOT_KNOWN
+    power = min(4, max(0, int(value).bit_length() - 1) // 10)
+    scaled = value / 1024**power
+    digits = 0 if scaled >= 10 or scaled == int(scaled) else 1
+    return f"{scaled:.{digits}f} {('B', 'Ki', 'Mi', 'Gi', 'Ti')[power]}"
+
+
+def cpus(value: float | None) -> str:
+    """CPUs as Kubernetes writes them: thousandths with an m, whole ones without."""
+    if value is None:
+        return NOT_KNOWN
+    return f"{value * 1000:.0f}m" if value < 1 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def percent(value: float, of: float) -> str:
+    """A share for people and for CSS, at most 100%."""
+    return f"{min(100.0, 100 * value / of) if of else 0:.0f}%"
+
+
+def shown(value: Any) -> str:
+    """What a check observed or expects, as text: one line an entry of a mapping, lists in a line."""
+    if isinstance(value, Mapping):
+        text = "\n".join(f"{key}: {_inline(item)}" for key, item in value.items())
+    else:
+        text = _inline(value)
+    return cut(text, LONGEST_VALUE)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        return ", ".join(map(_inline, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def cut(text: str, longest: int = LONGEST_LOG_LINE) -> str:
+    """Text that says how much of it is left out."""
+    left = len(text) - longest
+    return text if left <= 0 else f"{text[:longest]}… ({left} characters more in report.json)"
