@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
+from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"defaults", "files", "meta", "tasks", "templates", "vars"}
@@ -182,23 +181,13 @@ def hides_secrets(role: Role) -> Iterator[str]:
 
 def has_a_generated_table(role: Role) -> Iterator[str]:
     """The README has a heading, and the table that tools/role_docs.py makes of the variables."""
-    docs = role_docs()
+    docs = load_program("tools/role_docs.py")
     if not role.readme.startswith(f"# {role.name}\n"):
         yield f"README.md: the first line must be '# {role.name}'"
     if docs.BEGIN not in role.readme or docs.END not in role.readme:
         yield f"README.md: the marks {docs.BEGIN} and {docs.END} are missing"
     elif role.readme != docs.updated(role.readme, docs.table(role.path)):
         yield "README.md: run tools/role_docs.py"
-
-
-def role_docs() -> ModuleType:
-    """The program that writes the tables."""
-    spec = importlib.util.spec_from_file_location("role_docs", ROOT / "tools" / "role_docs.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def says_what_is_proven(role: Role) -> Iterator[str]:

@@ -8,6 +8,7 @@ It needs no network. A warning, a link that leads nowhere for instance, fails it
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,21 +17,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 BUILD = ROOT / ".ansible" / "docs"
-PAGES = ("*.md", "docs/*", "roles/*/README.md", "LICENSE")
+PAGES = ("*.md", "docs/**/*.md", "roles/*/README.md")
 NAVIGATION = "docs/navigation.md"
-NOT_PAGES = {"docs/conf.py", NAVIGATION, "README.md"}
+LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 
 
-def stage(source: Path) -> None:
-    """Lay out the site's pages as they are in the repository, so that links between them hold; README is the index."""
+def stage(source: Path, root: Path = ROOT) -> None:
+    """Lay out the pages as they are in the repository, with the files they link to, so that links hold.
+
+    README becomes the index, the navigation is its end.
+    """
     shutil.rmtree(source, ignore_errors=True)
-    for path in sorted(path for pattern in PAGES for path in ROOT.glob(pattern) if path.is_file()):
-        name = path.relative_to(ROOT).as_posix()
-        if name not in NOT_PAGES:
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, source / name)
-    parts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", NAVIGATION)]
-    (source / "index.md").write_text("\n".join(parts), encoding="utf-8")
+    pages = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+             for pattern in PAGES for path in root.glob(pattern)}  # fmt: skip
+    pages["README.md"] += f"\n{pages.pop(NAVIGATION)}"
+    for name, text in pages.items():
+        target = source / ("index.md" if name == "README.md" else name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for link in LINK.findall(text):
+            linked = os.path.normpath(Path(name).parent / link)
+            if (root / linked).is_file() and linked not in pages:
+                (source / linked).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / linked, source / linked)
+        up = "../" * name.count("/")
+        target.write_text(text.replace(f"]({up}README.md", f"]({up}index.md"), encoding="utf-8")
 
 
 def reference(target: Path) -> None:
@@ -40,6 +50,11 @@ def reference(target: Path) -> None:
         "antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error",
         "--no-add-antsibull-docs-version", "--dest-dir", target, "mlops.platform",
     )  # fmt: skip
+
+
+def html(source: Path, site: Path) -> None:
+    """Make the site of the pages; a warning is an error."""
+    call("sphinx-build", "-q", "-W", "--keep-going", "-E", "-c", ROOT / "docs", source, site)
 
 
 def call(program: str, *arguments: str | Path) -> None:
@@ -55,7 +70,7 @@ def main() -> int:
     stage(source)
     try:
         reference(source / "reference")
-        call("sphinx-build", "-q", "-W", "--keep-going", "-E", "-c", ROOT / "docs", source, site)
+        html(source, site)
     except subprocess.CalledProcessError:
         return 1
     print(f"written: {(site / 'index.html').relative_to(ROOT)}")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import load_program
 
 
 @pytest.fixture
 def entrypoint() -> ModuleType:
-    path = Path(__file__).parents[2] / "images/postgresql/entrypoint.py"
-    spec = importlib.util.spec_from_file_location("postgresql_entrypoint", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("images/postgresql/entrypoint.py")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import time
@@ -10,17 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import load_program
 
 
 @pytest.fixture
 def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/verbs.py with its reports in `tmp_path`."""
-    path = Path(__file__).parents[2] / "tools" / "verbs.py"
-    spec = importlib.util.spec_from_file_location("platform_verbs", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_program("tools/verbs.py")
     monkeypatch.setattr(module, "REPORTS", tmp_path)
     return module
 
