@@ -36,6 +36,8 @@ test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes
 	@$(CHECK) all
 lint unit golden molecule: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
 	@$(CHECK) $@ --step=$(STEP)
+bench: $(DEV)/.ready ## measure how fast the platform applies, beside kubectl; needs a cluster that is up
+	@PYTHONPATH=tests $(DEV)/bin/python -m bench --inventory $(INVENTORY) $(OPTIONS)
 dev: $(DEV)/.ready ## set up a contributor's checkout: environment and pre-commit's hook
 	@$(DEV)/bin/pre-commit install && echo "ready: see CONTRIBUTING.md. Programs are in $(DEV)/bin"
 docs: $(DEV)/.ready ## build the documentation's site into .ansible/docs/site
@@ -56,4 +58,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: up site validate images down clean shell test lint unit golden molecule dev docs release environment help
+.PHONY: up site validate images down clean shell test lint unit golden molecule bench dev docs release environment help
