@@ -9,9 +9,13 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +24,8 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
 COULD_NOT_CHECK = 2
 """The exit status where there is no report of this run."""
+REPEAT_SECONDS = 10
+SHOW_CURSOR = "\x1b[?25h"
 
 # What a shell needs to know of an inventory, as Ansible sees it.
 FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace | default(platform_namespace),
@@ -42,8 +48,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def one_at_a_time() -> int:
-    """Wait until no other run of the platform's playbooks is under way on this machine.
+def one_at_a_time(verb: str) -> int:
+    """Wait until no other run of the platform's playbooks is under way on this machine; says every ten seconds so.
 
     Returns the file descriptor that holds the lock; whoever inherits it holds the lock, too.
     """
@@ -52,21 +58,46 @@ def one_at_a_time() -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print("another run is under way on this machine: waiting for its end", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = os.pread(lock, 1000, 0).decode(errors="replace") or "of the tests"
+        with said_again(f"another run is under way on this machine ({other}): waiting for its end"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{verb} of {ROOT}, process {os.getpid()}".encode(), 0)
     return lock
+
+
+@contextmanager
+def said_again(message: str) -> Iterator[None]:
+    """Print a message, and every ten seconds again with the seconds it has been true."""
+    over = threading.Event()
+    started = time.monotonic()
+    print(message, flush=True)
+
+    def say() -> None:
+        while not over.wait(REPEAT_SECONDS):
+            print(f"{message}, {time.monotonic() - started:.0f} s", flush=True)
+
+    threading.Thread(target=say, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def playbook(name: str, inventory: str, options: list[str], lock: int) -> int:
     """Run a playbook of the project, which holds the lock too; returns the status of ansible-playbook."""
     path = inventory if "/" in inventory else str(ROOT / "inventories" / inventory)
     command = [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / f"{name}.yml"), "-i", path, *options]
-    return subprocess.run(command, env=environment(), cwd=ROOT, check=False, pass_fds=[lock]).returncode
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the playbook's to answer, which gets it, too
+    status = subprocess.run(command, env=environment(), cwd=ROOT, check=False, pass_fds=[lock]).returncode
+    if status < 0 and sys.stdout.isatty():
+        print(SHOW_CURSOR, flush=True)  # somebody killed it while it drew
+    return status
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb's playbook; `validate` ends with 0 healthy, 1 unhealthy, 2 could not check."""
-    lock = one_at_a_time()
+    lock = one_at_a_time(arguments.verb)
     started = time.time()
     status = playbook(arguments.verb, arguments.inventory, arguments.options, lock)
     return checked_status(started) if arguments.verb == "validate" else status

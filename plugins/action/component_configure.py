@@ -25,8 +25,7 @@ class ActionModule(ComponentAction):
         where = f"component_spec of {component.name}: configure"
         steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
         awaited = applied_workloads(cluster, load_memory(cluster, component))
-        with events.phase(component.name, "rollout", of=len(awaited)):
-            wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
+        wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
         changes: list[str] = []
         with events.phase(component.name, "configure", of=len(steps)) as configuring, Forwards(cluster) as forwards:
             access = Access(cluster, forwards, component.namespace)

@@ -18,6 +18,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.report import (
     new_run_directory,
     write_all,
 )
+from ansible_collections.mlops.platform.plugins.plugin_utils.terminal import look
 
 DOCUMENTATION = """
 name: report
@@ -85,5 +86,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         document = self._report.document(now, happened)
         write_all(directory, document)
         path = os.path.relpath(directory.parent / "latest" / "report.html")
-        for line in closing_lines(document, path):
+        for line in closing_lines(document, path, look()):
             self._display.display(line)

@@ -4,21 +4,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-Style = Literal["good", "bad", "strong", "quiet"]
+Style = Literal["plain", "good", "bad", "strong", "quiet"]
 Paint = Callable[[str, Style], str]
 Document = Mapping[str, Any]
 
 REPORTED_VERBS = frozenset({"site", "up", "validate"})
 """The playbooks whose runs end with a report."""
-LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o jsonpath='{.data}'; values are base64"
+LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o yaml (values are base64)"
 COMPONENT_PHASES = frozenset({"render", "wait", "apply", "rollout", "configure", "validate"})
 EVENTS, LOGS, LOG_LINES = 3, 2, 5
 """How much of the evidence is shown: the newest events, and the last lines of so many containers."""
-LONGEST_LINE = 400
+LONGEST = 400
+"""Characters of one text that are shown; the report has the rest."""
 LABEL_WIDTH = 11
+NARROWEST = 40
 
 
 def unpainted(text: str, style: Style) -> str:
@@ -26,29 +30,54 @@ def unpainted(text: str, style: Style) -> str:
     return text
 
 
-def closing_lines(document: Document, report: str = "", paint: Paint = unpainted) -> list[str]:
+@dataclass(frozen=True)
+class Look:
+    """How lines look: what puts colours on, and after how many columns they are broken (0: never)."""
+
+    paint: Paint = unpainted
+    width: int = 0
+
+    def labelled(
+        self,
+        label: str,
+        text: str,
+        style: Style = "plain",
+        *,
+        indent: int = 4,
+        label_width: int = LABEL_WIDTH,
+        label_style: Style = "quiet",
+    ) -> Iterator[str]:
+        """A text behind a label, broken into lines of the same indent."""
+        whole = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        room = max(NARROWEST, self.width - indent - label_width - 1) if self.width else len(whole) + 1
+        for line in textwrap.wrap(whole, room, break_on_hyphens=False) or [""]:
+            yield f"{' ' * indent}{self.paint(label.ljust(label_width), label_style)}{self.paint(line, style)}"
+            label = ""
+
+
+def closing_lines(document: Document, report: str = "", look: Look | None = None) -> list[str]:
     """The last lines of a run.
 
     `document` is the report's, or one without `components` for verbs that have no report; `report`
-    is the path of the report as it is shown; `paint` puts colours on.
+    is the path of the report as it is shown.
     """
-    lines = [_headline(document, paint)]
-    for number, failure in enumerate(_first_causes(document)):
-        lines += _failure(document, failure, paint, whole=number == 0)
-    followed = [failure for failure in document["failures"] if failure.get("blocked_by")]
-    lines += [
-        f"  {item['host']} waited for {item['blocked_by']}, which failed: it was not touched" for item in followed
-    ]
+    look = look or Look()
+    lines = [_headline(document, look)]
     if not document["failures"]:
-        lines += _access(document, paint)
+        return [*lines, *_access(document, report, look)]
+    for number, failure in enumerate(_first_causes(document)):
+        lines += ["", *_failure(document, failure, look, whole=number == 0)]
+    for item in document["failures"]:
+        if item.get("blocked_by"):
+            lines.append(f"  {item['host']} was not touched: it waited for {item['blocked_by']}, which failed")
     if report:
-        lines.append(_labelled("report", report, paint, indent=2))
+        lines += ["", *look.labelled("report", report, indent=2)]
     return lines
 
 
-def _headline(document: Document, paint: Paint) -> str:
-    failed = bool(document["failures"]) or document["status"] in {"failed", "unhealthy"}
-    facts = [paint(f"{document['verb']}: {document['status']}", "bad" if failed else "good")]
+def _headline(document: Document, look: Look) -> str:
+    bad = bool(document["failures"]) or document["status"] in {"failed", "unhealthy"}
+    facts = [look.paint(f"{document['verb']}: {document['status']}", "bad" if bad else "good")]
     facts.append(f"{document['changed']} changed")
     if "components" in document:
         checks = [check for part in document["components"] for check in part["checks"]]
@@ -56,22 +85,27 @@ def _headline(document: Document, paint: Paint) -> str:
     return ", ".join([*facts, f"{document['duration_seconds']:.1f} s"])
 
 
-def _access(document: Document, paint: Paint) -> list[str]:
-    """Where the services are, what the model is, how one logs in."""
-    rows: list[tuple[str, str]] = []
+def _access(document: Document, report: str, look: Look) -> list[str]:
+    """Where the services are, what the model is, how one logs in, where the report is."""
+    rows: list[tuple[str, str, Style]] = []
     for part in document.get("components", []):
         for line in part["access"]:
             name, _, where = line.partition(": ")
-            url, bracket, login = where.partition("  (")
-            rows.append((name, f"{url}  {paint(f'({login}', 'quiet')}" if bracket else url))
-    services = bool(rows)
+            rows.append((name, where, "plain"))
+    if rows:
+        rows.append(("A login", LOGIN_HINT, "quiet"))
     if model := document.get("model"):
-        rows.append(("Model", f"{model['model']}, version {model['version']}, accuracy {model['accuracy']:.2f}"))
-        rows.append(("", paint(f"run {model['run_id']}, downloaded and compared on the held-out rows", "quiet")))
-    if services:
-        rows.append(("A login", paint(LOGIN_HINT, "quiet")))
-    width = max((len(name) for name, _ in rows), default=0)
-    return [f"  {paint(name.ljust(width), 'strong')}  {text}" for name, text in rows]
+        about = f"{model['model']}, version {model['version']}, accuracy {model['accuracy']:.2f} on the held-out rows"
+        rows.append(("Model", about, "plain"))
+        rows.append(("", f"of run {model['run_id']}, downloaded and compared", "quiet"))
+    if report:
+        rows.append(("Report", report, "plain"))
+    width = max((len(name) for name, *_ in rows), default=0) + 2
+    return [
+        line
+        for name, text, style in rows
+        for line in look.labelled(name, text, style, indent=2, label_width=width, label_style="strong")
+    ]
 
 
 def _first_causes(document: Document) -> list[Mapping[str, Any]]:
@@ -83,49 +117,43 @@ def _first_causes(document: Document) -> list[Mapping[str, Any]]:
     return list(found.values())
 
 
-def _failure(document: Document, failure: Mapping[str, Any], paint: Paint, *, whole: bool) -> Iterator[str]:
+def _failure(document: Document, failure: Mapping[str, Any], look: Look, *, whole: bool) -> Iterator[str]:
     """One first cause. The `whole` story has what was observed and the evidence, too."""
-    part = next((item for item in document.get("components", []) if item["name"] == failure["host"]), None)
+    parts: list[Document] = document.get("components", [])
+    part: Document = next((item for item in parts if item["name"] == failure["host"]), {})
     first, *rest = str(failure["message"]).splitlines() or [""]
-    yield ""
     if failure.get("phase") == "preflight" and rest:
-        yield f"  {paint(first, 'bad')}"
-        yield from (f"  {line}" for line in rest)
+        yield f"  {look.paint(first, 'bad')}"
+        for line in rest:
+            yield from look.labelled("- ", line.removeprefix("- "), indent=2, label_width=2)
     else:
-        checks = [check for check in (part or {}).get("checks", []) if not check["healthy"] and check["attempts"]]
-        check = checks[0] if failure["kind"] == "check" and checks else None
-        yield f"  {paint(_title(failure, check), 'bad')}"
-        cause = str(check["message"]) if check else first.removeprefix(f"{failure['host']}: ")
-        yield _labelled("cause", cause, paint)
-        yield from (_labelled("", line, paint) for line in ([] if check else rest))
-        if check and check["observed"] is not None and check["name"] != "rollout":
-            yield _labelled("observed", str(check["observed"]), paint)
-            yield _labelled("expected", str(check["expected"]), paint)
-        if len(checks) > 1 and check:
-            yield _labelled("also", ", ".join(str(item["name"]) for item in checks[1:]), paint)
+        tried = [check for check in part.get("checks", []) if not check["healthy"] and check["attempts"]]
+        check, *others = tried if failure["kind"] == "check" and tried else [None]
+        yield f"  {look.paint(_title(failure, check), 'bad')}"
+        cause = [str(check["message"])] if check else [first.removeprefix(f"{failure['host']}: "), *rest]
+        yield from _list("cause", cause, look)
+        if check and check["observed"] is not None and check["type"] != "rollout":
+            yield from look.labelled("observed", str(check["observed"]))
+            yield from look.labelled("expected", str(check["expected"]))
+        yield from _list("also", [f"{item['name']}: {item['message']}" for item in others if item], look)
         if whole and part:
-            labels = iter(["evidence"])
-            for line in evidence_lines(part["evidence"]):
-                yield _labelled(next(labels, ""), paint(_cut(line), "quiet"), paint)
+            yield from _list("evidence", evidence_lines(part["evidence"]), look, "quiet")
     if failure.get("next_step"):
-        yield _labelled("next step", paint(str(failure["next_step"]), "strong"), paint)
+        yield from look.labelled("next step", str(failure["next_step"]), "strong")
+
+
+def _list(label: str, texts: Sequence[str], look: Look, style: Style = "plain") -> Iterator[str]:
+    for number, text in enumerate(texts):
+        yield from look.labelled("" if number else label, text, style)
 
 
 def _title(failure: Mapping[str, Any], check: Mapping[str, Any] | None) -> str:
     task = str(failure["task"]).rpartition(" : ")[2]
     if check:
-        return f"{failure['host']} failed at its check {check['name']!r}"
+        return f"{failure['host']} failed its check: {check['name']}"
     if failure.get("phase") in COMPONENT_PHASES:
         return f"{failure['host']} failed at {failure['phase']}"
     return f"{failure['host']} failed: {task}" if task else f"{failure['host']} failed"
-
-
-def _labelled(label: str, text: str, paint: Paint, indent: int = 4) -> str:
-    return f"{' ' * indent}{paint(label.ljust(LABEL_WIDTH), 'quiet')}{_cut(text)}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@
 Actions run in processes of their own. What they emit is followed by the progress that people watch and read
 at the end by the report. A line is `{"time": seconds since the epoch, "host": "mlflow", "kind": "begin", "phase":
 "rollout", "message": "..."}`, and where they are known `"waits_for": [names]`, `"done": n, "of": m`, `"failed": true`.
+A `"stage": true` is one of the run, not of its host; an image, which takes a host's place, is `"part_of"` its host.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ Event = dict[str, Any]
 
 _begun: dict[int, Path] = {}
 """The file of the run that this process, by its id, began: what a parent's environment says is not ours."""
-_phases: list[Phase] = []
-"""The phases that this process is in, innermost last: a worker does one task."""
+_phases: list[tuple[Phase, dict[str, bool]]] = []
+"""The phases that this process is in, with what all their events say, innermost last: a worker does one task."""
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Outcome:
     """What a phase says at its end."""
 
     message: str = ""
+    failed: bool = False
 
 
 def begin() -> Path:
@@ -95,20 +97,24 @@ def emit(host: str, kind: Kind, phase: Phase, message: str = "", **fields: objec
 
 
 @contextlib.contextmanager
-def phase(host: str, name: Phase, message: str = "", **fields: object) -> Iterator[Outcome]:
-    """Emit the begin and the end of a phase; a PlatformError takes the phase's name with it."""
-    emit(host, "begin", name, message, **fields)
-    _phases.append(name)
+def phase(host: str, name: Phase, message: str = "", *, stage: bool = False, **fields: object) -> Iterator[Outcome]:
+    """Emit the begin and the end of a phase; a PlatformError takes the phase's name with it.
+
+    A `stage` is no part of its host's provisioning, but one of the run as a whole.
+    """
+    labels = {"stage": True} if stage else {}
+    emit(host, "begin", name, message, **labels, **fields)
+    _phases.append((name, labels))
     outcome = Outcome()
     try:
         yield outcome
     except BaseException as error:
         if isinstance(error, PlatformError):
             error.details.setdefault("phase", name)
-        emit(host, "end", name, str(error), failed=True)
+        emit(host, "end", name, str(error), failed=True, **labels)
         raise
     else:
-        emit(host, "end", name, outcome.message)
+        emit(host, "end", name, outcome.message, **({"failed": True} if outcome.failed else {}), **labels)
     finally:
         _phases.pop()
 
@@ -116,7 +122,8 @@ def phase(host: str, name: Phase, message: str = "", **fields: object) -> Iterat
 def progress(host: str, message: str, **fields: object) -> None:
     """Emit progress in the phase that this process is in; does nothing outside of one."""
     if _phases:
-        emit(host, "progress", _phases[-1], message, **fields)
+        name, labels = _phases[-1]
+        emit(host, "progress", name, message, **labels, **fields)
 
 
 def read(path: Path, offset: int = 0) -> tuple[list[Event], int]:

@@ -110,7 +110,9 @@ def _run(
             return found
 
         outcomes = list(pool.map(outcome, checks))
-        running.message = f"{sum(item['healthy'] for item in outcomes)} of {len(checks)} checks healthy"
+        bad = [f"{item['name']}: {item['message']}" for item in outcomes if not item["healthy"]]
+        running.message = "; ".join([f"{len(checks) - len(bad)} of {len(checks)} checks healthy", *bad[:1]])
+        running.failed = bool(bad)
         return outcomes
 
 
@@ -167,10 +169,7 @@ def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict
     if memory:
         try:
             awaited = applied_workloads(cluster, memory)
-            with events.phase(component.name, "rollout", of=len(awaited)):
-                states: Sequence[Any] = wait_ready(
-                    cluster, awaited, component.name, component.timeout_seconds, progress
-                )
+            states: Sequence[Any] = wait_ready(cluster, awaited, component.name, component.timeout_seconds, progress)
             message = ""
         except NotReady as error:
             states, message = error.states, str(error)

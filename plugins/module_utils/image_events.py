@@ -8,7 +8,8 @@ import re
 
 from ansible_collections.mlops.platform.plugins.module_utils import events
 
-STEP = re.compile(r"\[\d+/(?P<of>\d+)\] (?P<image>[^:]+): (?P<what>.+)", re.DOTALL)
+STEP = re.compile(r"\[\d+/(?P<of>\d+)\] (?P<image>[^:]+): (?P<what>.+?)(?:, \d+ s)?", re.DOTALL)
+"""A step, with how long it takes already where it is said again: an event has a time of its own."""
 BUILT = "built in "
 
 
@@ -29,17 +30,20 @@ class ImageEvents:
         image, what, of = found["image"], found["what"], int(found["of"])
         if image not in self._under_way:
             self._under_way.append(image)
-            events.emit(image, "begin", "images", what)
+            self._emit(image, "begin", what)
         elif what.startswith(BUILT):
             self._under_way.remove(image)
             self._built += 1
-            events.emit(image, "end", "images", what)
+            self._emit(image, "end", "built")
             events.progress(self._host, f"{image} is built", done=self._built, of=of)
         else:
-            events.emit(image, "progress", "images", what)
+            self._emit(image, "progress", what)
 
     def close(self) -> None:
         """End what is still under way: the build failed."""
         for image in self._under_way:
-            events.emit(image, "end", "images", "not finished", failed=True)
+            self._emit(image, "end", "not finished", failed=True)
         self._under_way.clear()
+
+    def _emit(self, image: str, kind: events.Kind, what: str, **fields: object) -> None:
+        events.emit(image, kind, "images", what, part_of=self._host, **fields)

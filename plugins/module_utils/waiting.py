@@ -7,10 +7,11 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import urllib3
-from ansible_collections.mlops.platform.plugins.module_utils import rollout
+from ansible_collections.mlops.platform.plugins.module_utils import events, rollout
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
@@ -45,6 +46,13 @@ def wait_ready(
     `timeout` seconds. Says what it waits for whenever that changes, and every ten seconds.
     """
     awaited = [item for item in manifests if item["kind"] in AWAITED_KINDS]
+    with events.phase(component, "rollout", of=len(awaited)):
+        return _wait_ready(cluster, awaited, component, timeout, progress)
+
+
+def _wait_ready(
+    cluster: Cluster, awaited: Sequence[Manifest], component: str, timeout: float, progress: Progress
+) -> list[rollout.State]:
     started = time.monotonic()
     said, saying = started, ""
     waker: Waker | None = None
@@ -60,7 +68,7 @@ def wait_ready(
                 raise NotReady(f"{failed.target}: {failed.failure}", states)
             if elapsed > timeout:
                 raise NotReady(f"{late[0].target} is not ready after {elapsed:.0f} s: {late[0].message}", states)
-            message = f"waits for {late[0].target}: {late[0].message}"
+            message = f"{late[0].message} ({late[0].target})"
             if message != saying or time.monotonic() - said >= REPEAT_SECONDS:
                 said, saying = time.monotonic(), message
                 progress(message)
@@ -108,7 +116,10 @@ def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollou
     if workload["kind"] == "StatefulSet":
         _release_stuck_pods(cluster, workload, pods, newest)
     problems = [problem for problem in map(rollout.pod_problem, newest) if problem]
-    for message, final in sorted(problems, key=lambda problem: not problem[1]):
+    if problems:
+        problem, final = min(problems, key=lambda problem: not problem[1])
+        told = "" if final else _newest_event(listed, namespace, newest)
+        message = f"{problem}; {told}" if told else problem
         failure = f"{state.failure}; {message}" if state.failure else message if final else None
         return rollout.State(state.target, False, f"{state.message}; {message}", failure)
     if state.failure:
@@ -127,6 +138,19 @@ def _release_stuck_pods(cluster: Cluster, workload: Object, pods: Sequence[Objec
     for pod in rollout.owned(pods, workload["metadata"]["uid"]):
         if pod not in newest and rollout.pod_problem(pod):
             cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+
+
+def _newest_event(listed: Listed, namespace: str, pods: Iterable[Mapping[str, Any]]) -> str:
+    """What was last told of some pods, such as an image that is pulled or a probe that failed; empty where nothing."""
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    told = [event for event in listed("v1", "Event", namespace) if event["involvedObject"].get("uid") in uids]
+    newest = max(told, key=_told_at, default=None)
+    return f"{newest.get('reason')}: {newest.get('message')}" if newest else ""
+
+
+def _told_at(event: Object) -> str:
+    """When an event was last told, as text that sorts by time."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _refusal(listed: Listed, workload: Object) -> str | None:

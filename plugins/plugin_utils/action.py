@@ -46,7 +46,7 @@ class PlatformAction(ActionBase):  # type: ignore[misc]
         try:
             _, arguments = self.validate_argument_spec(argument_spec=self.ARGUMENTS)
             host = str((task_vars or {}).get("inventory_hostname", "localhost"))
-            with events.phase(host, self.PHASE, self._task.name) if self.PHASE else nullcontext():
+            with events.phase(host, self.PHASE, self._task.name, stage=True) if self.PHASE else nullcontext():
                 return self.work(arguments, task_vars or {})
         except PlatformError as error:
             return {"failed": True, "msg": str(error), **error.details}

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.closing import closing_lines
+from ansible_collections.mlops.platform.plugins.module_utils.closing import Look, closing_lines
 
-CHECK = {"name": "health", "healthy": True, "message": "", "attempts": 1, "observed": 200, "expected": 200}
+CHECK = {
+    "name": "health",
+    "type": "http",
+    "healthy": True,
+    "message": "",
+    "attempts": 1,
+    "observed": 200,
+    "expected": 200,
+}
 
 
 def document(*failures: dict[str, Any], checks: list[dict[str, Any]] | None = None, **changed: Any) -> dict[str, Any]:
@@ -31,10 +39,10 @@ def test_a_healthy_run_says_where_everything_is() -> None:
         "up: healthy, 2 changed, 1 of 1 checks healthy, 12.3 s",
         "  MLflow   http://10.95.0.1:30500  (login: Secret mlops/mlflow-admin)",
         "  Plain    kubectl port-forward",
-        "  Model    models:/iris@champion, version 1, accuracy 1.00",
-        "           run abc, downloaded and compared on the held-out rows",
-        "  A login  make shell, then kubectl -n <namespace> get secret <name> -o jsonpath='{.data}'; values are base64",
-        "  report     reports/latest/report.json",
+        "  A login  make shell, then kubectl -n <namespace> get secret <name> -o yaml (values are base64)",
+        "  Model    models:/iris@champion, version 1, accuracy 1.00 on the held-out rows",
+        "           of run abc, downloaded and compared",
+        "  Report   reports/latest/report.json",
     ]
 
 
@@ -61,7 +69,7 @@ def test_a_failed_phase_with_its_evidence_and_what_followed_from_it() -> None:
         "               event: event 8",
         *(f"               mlflow-1/mlflow: line {number}" for number in range(4, 9)),
         "    next step  Push it.",
-        "  search waited for mlflow, which failed: it was not touched",
+        "  search was not touched: it waited for mlflow, which failed",
     ]
 
 
@@ -75,11 +83,11 @@ def test_a_failed_check_says_what_it_saw_and_the_checks_that_were_not_tried_are_
     )
     assert closing_lines(found)[1:] == [
         "",
-        "  mlflow failed at its check 'health'",
+        "  mlflow failed its check: health",
         "    cause      status 503",
         "    observed   503",
         "    expected   200",
-        "    also       other",
+        "    also       other: status 503",
     ]
 
 
@@ -103,10 +111,15 @@ def test_a_task_that_fails_is_named_and_every_line_of_its_message_shown() -> Non
     ]
 
 
-def test_lines_are_cut_and_painted() -> None:
-    found = document(failure(message="x" * 1000), failure(message="another"))
-    lines = closing_lines(found, paint=lambda text, style: f"<{style}>{text}</{style}>" if style == "bad" else text)
-    assert lines[0].startswith("<bad>up: failed</bad>, 2 changed")
-    assert max(map(len, lines)) < 450
-    assert [line for line in lines if "…" in line]
+def test_long_texts_are_cut_and_broken_where_the_terminal_ends() -> None:
+    found = document(failure(message="word " * 100), failure(message="another"))
+    look = Look(lambda text, style: f"<{style}>{text}</>" if style == "bad" else text, width=60)
+    lines = closing_lines(found, look=look)
+    assert lines[0].startswith("<bad>up: failed</>, 2 changed")
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("    cause      word")]
+    assert lines[start + 1].startswith("               word word")
+    assert max(map(len, lines[start:])) < 60
+    assert sum("…" in line for line in lines) == 1
     assert "    cause      another" in lines
+    whole = closing_lines(found)
+    assert max(map(len, whole)) > 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
@@ -58,3 +59,19 @@ def test_kubectl_is_linked_and_follows_its_program(
     for program in ("/cache/old/kubernetes", "/cache/new/kubernetes", "/cache/new/kubernetes"):
         folder = Path(verbs.kubectl_directory(program))
         assert str((folder / "kubectl").readlink()) == program
+
+
+def test_a_second_run_waits_and_says_for_whom(
+    verbs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verbs, "CACHE", tmp_path)
+    monkeypatch.setattr(verbs, "REPEAT_SECONDS", 0.05)
+    first = verbs.one_at_a_time("up")
+    assert capsys.readouterr().out == ""
+    threading.Timer(0.3, os.close, [first]).start()
+    second = verbs.one_at_a_time("validate")
+    said = capsys.readouterr().out
+    assert f"another run is under way on this machine (up of {verbs.ROOT}, process {os.getpid()})" in said
+    assert ": waiting for its end, 0 s" in said
+    assert os.pread(second, 100, 0).startswith(b"validate of ")
+    os.close(second)
