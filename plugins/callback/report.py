@@ -30,7 +30,7 @@ description:
   - Ends the run with its status, its duration and the path of the report.
 requirements:
   - Enable it by C(callbacks_enabled = mlops.platform.report) in ansible.cfg.
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 PREFIX = "mlops.platform."

@@ -21,7 +21,7 @@ options:
     description: PEM text, the path of a PEM file, or nothing.
     type: str
     required: true
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = """

@@ -27,7 +27,7 @@ options:
     type: str
     required: true
 positional: _input, variable
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = """

@@ -28,7 +28,7 @@ options:
     description: Any data whose strings may hold C(<field>).
     type: raw
     required: true
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = """

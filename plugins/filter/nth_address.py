@@ -25,7 +25,7 @@ options:
     required: true
 positional: _input, number
 author:
-  - The mlops.platform maintainers
+  - The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

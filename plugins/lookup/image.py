@@ -46,7 +46,7 @@ options:
     vars:
       - name: platform_cache_dir
 author:
-  - The mlops.platform maintainers
+  - The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

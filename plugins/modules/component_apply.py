@@ -13,7 +13,7 @@ description:
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.component
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

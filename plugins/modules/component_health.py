@@ -20,7 +20,7 @@ options:
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.component
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

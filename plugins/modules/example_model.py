@@ -34,7 +34,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - mlops.platform.action
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

@@ -45,7 +45,7 @@ options:
     default: false
 extends_documentation_fragment:
   - mlops.platform.action
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

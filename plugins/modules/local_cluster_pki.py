@@ -42,7 +42,7 @@ options:
     required: true
 extends_documentation_fragment:
   - mlops.platform.action
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

@@ -86,7 +86,7 @@ options:
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.host
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

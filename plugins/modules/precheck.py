@@ -17,7 +17,7 @@ options:
     default: ""
 extends_documentation_fragment:
   - mlops.platform.action
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""

@@ -16,7 +16,7 @@ options:
     type: path
 extends_documentation_fragment:
   - mlops.platform.action
-author: The mlops.platform maintainers
+author: The mlops.platform maintainers (@mlops)
 """
 
 EXAMPLES = r"""
