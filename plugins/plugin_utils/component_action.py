@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
 from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
@@ -104,7 +105,10 @@ class ComponentAction(PlatformAction):
         found: list[dict[str, Any]] = []
         for path in templates:
             text = trust_as_template(path.read_text(encoding="utf-8"))
-            rendered = templar.template(text, escape_backslashes=False)
+            try:
+                rendered = templar.template(text, escape_backslashes=False)
+            except AnsibleError as error:
+                raise PlatformError(f"{path.name} of {self.component.name}: {error.message}") from error
             found += yaml_manifests.parse(str(rendered or ""), path.name)
         settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
         return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)

@@ -29,8 +29,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.values im
 COLLECTION = Path(__file__).parents[2]
 GROUPS = ("platform", "components", "local_cluster")
 PLATFORM = "platform"
-OF_PLAYBOOKS = {"component_role"}
-"""What playbooks/components.yml reads beside a host; it is looked at with the structure of the inventory."""
 
 
 @dataclass
@@ -128,7 +126,9 @@ class Inventory:
         return _nearer(lines[0]) if len(lines) == 1 else place(key) or f"host {host}"
 
     def _prefix(self, name: str) -> str:
-        """The longest known prefix of a variable's name; empty where it has none."""
+        """The longest known prefix of a variable's name; empty where it has none. Playbooks have `component_*`, too."""
+        if name in self.descriptions[PLATFORM].options:
+            return PLATFORM
         return max((key for key in self.descriptions if name.startswith(f"{key}_")), key=len, default="")
 
     # What is wrong
@@ -170,7 +170,7 @@ class Inventory:
         """Variables that were set: unknown names, wrong types, values that do not fit."""
         names = {name for variables in self.variables.values() for name in variables}
         seen: set[tuple[str, str]] = set()
-        for name in sorted(names - OF_PLAYBOOKS):
+        for name in sorted(names):
             prefix = self._prefix(name)
             if not prefix:
                 yield from self._misspelt(name)

@@ -1,0 +1,187 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a component will need of a cluster, from its rendered manifests: read before anything is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
+    WORKLOADS,
+    Manifest,
+    identity,
+    namespace_manifest,
+    title,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import amount
+
+Amounts = dict[str, float]
+"""Amounts by resource: cpu in cores, memory in bytes, others in pieces."""
+
+
+@dataclass(frozen=True)
+class Pods:
+    """`count` equal pods of one workload (0: one on every node), with what one of them requests."""
+
+    owner: str
+    count: int
+    requests: Amounts
+    node_selector: Mapping[str, str]
+    tolerations: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A volume that is claimed: its name in a namespace, size in bytes, its class ("" for the default one)."""
+
+    name: str
+    namespace: str
+    size: float
+    storage_class: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one component needs.
+
+    `labels` are those that its own `namespace` must have; `objects` are identities; `kinds` are (apiVersion, kind,
+    namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
+    `secrets_made` (namespace, name); `node_ports` are (port, Service).
+    """
+
+    component: str
+    namespace: str
+    labels: Mapping[str, str]
+    namespaces: Sequence[str]
+    objects: Sequence[str]
+    kinds: Sequence[Sequence[str]]
+    definitions: Sequence[Sequence[str]]
+    pods: Sequence[Pods]
+    claims: Sequence[Claim]
+    secrets_used: Sequence[Sequence[str]]
+    secrets_made: Sequence[Sequence[str]]
+    node_ports: Sequence[Sequence[Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as a task returns it."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Needs:
+        """The needs out of a task's result."""
+        pods, claims = [Pods(**item) for item in raw["pods"]], [Claim(**item) for item in raw["claims"]]
+        return cls(**{**raw, "pods": pods, "claims": claims})
+
+
+def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
+    """What a component needs whose manifests are stamped."""
+    made = [(space, spec.name) for spec in component.secrets for space in (spec.namespace, *spec.copies)]
+    used = [
+        (item["metadata"].get("namespace") or "", name, title(item))
+        for item in manifests
+        if item["kind"] in WORKLOADS
+        for name in sorted(_secrets(item["spec"]["template"]["spec"]))
+    ]
+    spaces = {component.namespace, *(space for space, _ in made)}
+    spaces |= {item["metadata"]["namespace"] for item in manifests if item["metadata"].get("namespace")}
+    definitions = [item["spec"] for item in manifests if item["kind"] == "CustomResourceDefinition"]
+    services = [item for item in manifests if item["kind"] == "Service"]
+    return Needs(
+        component=component.name,
+        namespace=component.namespace,
+        labels=namespace_manifest(component.namespace, component.pod_security)["metadata"]["labels"],
+        namespaces=sorted(spaces),
+        objects=[identity(item) for item in manifests],
+        kinds=sorted({(m["apiVersion"], m["kind"], m["metadata"].get("namespace") or "") for m in manifests}),
+        definitions=[(spec["group"], spec["names"]["kind"]) for spec in definitions],
+        pods=list(_pods(manifests)),
+        claims=list(_claims(manifests)),
+        secrets_used=used,
+        secrets_made=made,
+        node_ports=[
+            (port["nodePort"], identity(item))
+            for item in services
+            for port in item["spec"].get("ports") or []
+            if port.get("nodePort")
+        ],
+    )
+
+
+def requests_of(pod: Mapping[str, Any]) -> Amounts:
+    """What a pod requests: its containers together, or the largest of those that run before them."""
+    initial = pod.get("initContainers") or []
+    side = [item for item in initial if item.get("restartPolicy") == "Always"]
+    together: dict[str, Decimal] = {"pods": Decimal(1)}
+    for container in [*(pod.get("containers") or []), *side]:
+        for name, value in _requests(container).items():
+            together[name] = together.get(name, Decimal(0)) + value
+    for container in initial:
+        for name, value in _requests(container).items():
+            together[name] = max(together.get(name, Decimal(0)), value)
+    for name, value in (pod.get("overhead") or {}).items():
+        together[name] = together.get(name, Decimal(0)) + (amount(value) or Decimal(0))
+    return {name: float(value) for name, value in together.items()}
+
+
+def _requests(container: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Requests of a container; what is only limited is requested to its limit."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: found for name, value in asked.items() if (found := amount(value)) is not None}
+
+
+def _pods(manifests: Sequence[Manifest]) -> Iterator[Pods]:
+    scaled: dict[tuple[str, str, str], int] = {}
+    for item in manifests:
+        if item["kind"] == "HorizontalPodAutoscaler":
+            target = item["spec"]["scaleTargetRef"]
+            place = (item["metadata"].get("namespace", ""), target["kind"], target["name"])
+            scaled[place] = int(item["spec"].get("minReplicas") or 1)
+    for item in manifests:
+        if item["kind"] in WORKLOADS:
+            spec, metadata = item["spec"], item["metadata"]
+            given = scaled.get((metadata.get("namespace", ""), item["kind"], metadata["name"]), 1)
+            count = spec.get("parallelism" if item["kind"] == "Job" else "replicas")
+            pod = spec["template"]["spec"]
+            yield Pods(
+                owner=title(item),
+                count=0 if item["kind"] == "DaemonSet" else given if count is None else int(count),
+                requests=requests_of(pod),
+                node_selector=pod.get("nodeSelector") or {},
+                tolerations=pod.get("tolerations") or [],
+            )
+
+
+def _claims(manifests: Sequence[Manifest]) -> Iterator[Claim]:
+    for item in manifests:
+        space, name = item["metadata"].get("namespace") or "", item["metadata"]["name"]
+        if item["kind"] == "PersistentVolumeClaim":
+            yield _claim(name, space, item["spec"])
+        elif item["kind"] == "StatefulSet":
+            for template in item["spec"].get("volumeClaimTemplates") or []:
+                for number in range(int(item["spec"].get("replicas", 1))):
+                    yield _claim(f"{template['metadata']['name']}-{name}-{number}", space, template["spec"])
+
+
+def _claim(name: str, namespace: str, spec: Mapping[str, Any]) -> Claim:
+    size = amount(((spec.get("resources") or {}).get("requests") or {}).get("storage"))
+    return Claim(name, namespace, float(size or 0), spec.get("storageClassName") or "")
+
+
+def _secrets(pod: Mapping[str, Any]) -> set[str]:
+    """The Secrets without which a pod does not start."""
+    found: set[str] = set()
+    for volume in pod.get("volumes") or []:
+        for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+            secret = source.get("secret") or {}
+            if secret and not secret.get("optional"):
+                found.add(secret.get("secretName") or secret["name"])
+    for container in [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]:
+        references = [item.get("secretRef") for item in container.get("envFrom") or []]
+        references += [(item.get("valueFrom") or {}).get("secretKeyRef") for item in container.get("env") or []]
+        found |= {item["name"] for item in references if item and not item.get("optional")}
+    return found
