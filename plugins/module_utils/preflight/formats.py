@@ -14,6 +14,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, database
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from kubernetes.utils.quantity import parse_quantity
 
 Fault = tuple[str, Any, str]
@@ -82,19 +84,25 @@ def is_host(text: str) -> bool:
     return True
 
 
-def _url(schemes: str, needs: str, allowed: str) -> Format:
-    """A URL of one of the schemes (a pattern); `needs` names parts that must not be empty, besides the host."""
+def _url(value: Any) -> Iterator[Fault]:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
+        good = good and not re.search(r"\s", value)
+    except (ValueError, AttributeError, TypeError):  # a port that is none, brackets that do not close
+        good = False
+    if not good:
+        yield "", value, "a URL such as https://s3.example.org"
+
+
+def _read_by(reader: Callable[[str], object], allowed: str) -> Format:
+    """What another part of the collection reads; its PlatformError says what is wrong."""
 
     def check(value: Any) -> Iterator[Fault]:
         try:
-            parts = urlsplit(value)
-            good = re.fullmatch(schemes, parts.scheme) and is_host(parts.hostname or "") and parts.port != 0
-            good = good and not re.search(r"\s", value)
-            good = good and all(str(getattr(parts, name) or "").strip("/") for name in needs.split())
-        except (ValueError, AttributeError, TypeError):  # a port that is none, brackets that do not close
-            good = False
-        if not good:
-            yield "", value, allowed
+            reader(str(value))
+        except PlatformError as error:
+            yield "", value, f"{allowed} ({str(error).partition(': ')[2]})"
 
     return check
 
@@ -171,6 +179,7 @@ def port_range(value: Any) -> range | None:
 FORMATS: dict[str, Format] = {
     "address": _address,
     "bucket": _pattern(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "3 to 63 of a-z, 0-9, . and -", 63),
+    "certificates": _read_by(certificates.read, "PEM text or the path of a PEM file"),
     "cidr": _network,
     "count": _between(1, None, "a number"),
     "device": _pattern(r"[^\s/]+", "the name of a network device, at most 15 characters", 15),
@@ -188,12 +197,12 @@ FORMATS: dict[str, Format] = {
     "percent": _between(1, 100, "a percentage"),
     "port": _between(1, 65535, "a port"),
     "port_range": _ports,
-    "postgresql_uri": _url(r"postgres(ql)?(\+\w+)?", "path", "postgresql://user:password@host[:port]/database"),
+    "postgresql_uri": _read_by(lambda uri: database.parse(uri, "URI"), "the URI of a PostgreSQL database"),
     "registry": _pattern(rf"{HOST}(:\d{{1,5}})?(/[a-z0-9._/-]+)?", "a registry: host[:port][/path]"),
     "resources": _resources,
     "s3_uri": _pattern(r"s3://(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", "s3://bucket[/folder]", 1000),
     "size": _SIZE,
-    "url": _url(r"https?", "", "a URL such as https://s3.example.org"),
+    "url": _url,
     "version": _pattern(r"[\w.+-]+", "a version, in letters, digits, '.', '+' and '-'"),
     "word": _pattern(r"[^\s:/'\"\\]+", "a name without spaces, colons, slashes and quotes"),
 }
@@ -202,6 +211,7 @@ FORMATS: dict[str, Format] = {
 BY_SUFFIX = {
     "address": "address",
     "buckets": "bucket",
+    "ca_certificates": "certificates",
     "cidr": "cidr",
     "days": "count",
     "device": "device",
