@@ -15,7 +15,7 @@ author: The mlops.platform maintainers
 """
 
 EXAMPLES = r"""
-- name: See what MinIO will need
+- name: Survey the needs of MinIO
   mlops.platform.component_survey:
     spec: "{{ component_spec }}"
   register: component_survey
