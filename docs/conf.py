@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
-# The labels of Ansible's own documentation that the reference refers to: no inventory of them is fetched.
-LABELS = {
-    "action_plugins": "plugins/action.html",
-    "ansible_configuration_settings": "reference_appendices/config.html",
-    "callback_plugins": "plugins/callback.html",
-    "common_return_values": "reference_appendices/common_return_values.html",
-}
+# Where the labels and variables are that the reference takes from Ansible's own documentation: no inventory is fetched.
+PAGES = (
+    (r"action_plugins", "plugins/action.html"),
+    (r"callback_plugins", "plugins/callback.html"),
+    (r"ansible_configuration_settings", "reference_appendices/config.html"),
+    (r"common_return_values", "reference_appendices/common_return_values.html"),
+    (r"ansible_collections\.((?!mlops\.)\w+)\.(\w+)\.(\w+)", r"collections/\1/\2/\3.html"),
+    (r"(ANSIBLE_\w+)", r"reference_appendices/config.html#envvar-\1"),
+)
 
 project = "mlops.platform"
 author = "The mlops.platform maintainers"
@@ -34,9 +37,11 @@ pygments_dark_style = "github-dark"
 
 
 def ansible_page(app: Sphinx, env: Any, node: nodes.Element, content: nodes.TextElement) -> nodes.reference | None:
-    """A link to Ansible's documentation for one of its LABELS; None for what is missing indeed."""
-    page = LABELS.get(node.get("reftarget", ""))
-    return nodes.reference("", "", content.deepcopy(), internal=False, refuri=ANSIBLE + page) if page else None
+    """A link to Ansible's documentation; None for what is missing indeed."""
+    for pattern, page in PAGES:
+        if found := re.fullmatch(pattern, node.get("reftarget", "")):
+            return nodes.reference("", "", content.deepcopy(), internal=False, refuri=ANSIBLE + found.expand(page))
+    return None
 
 
 def setup(app: Sphinx) -> None:

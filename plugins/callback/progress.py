@@ -29,7 +29,7 @@ description:
     how far they are; what has ended stays above. Warnings, differences and messages are printed between.
   - Without a terminal, or where C(NO_COLOR), C(CI) or C(TERM=dumb) is set, it prints lines with a time, one a phase
     that lasts and one at least every ten seconds.
-  - With C(-v) it is M(ansible.builtin.default#callback) with all its options.
+  - With C(-v) it is P(ansible.builtin.default#callback) with all its options.
   - A run that fails ends with the first cause, its evidence and the next step.
 extends_documentation_fragment:
   - ansible.builtin.default_callback
