@@ -65,7 +65,7 @@ def closing_lines(document: Document, report: str = "", look: Look | None = None
     lines = [_headline(document, look)]
     if not document["failures"]:
         return [*lines, *_access(document, report, look)]
-    for number, failure in enumerate(_first_causes(document)):
+    for number, failure in enumerate(first_causes(document)):
         lines += ["", *_failure(document, failure, look, whole=number == 0)]
     for item in document["failures"]:
         if item.get("blocked_by"):
@@ -108,7 +108,7 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
     ]
 
 
-def _first_causes(document: Document) -> list[Mapping[str, Any]]:
+def first_causes(document: Document) -> list[Mapping[str, Any]]:
     """The failures that did not follow from another one, each once: a failed task may be reported for many hosts."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for failure in document["failures"]:
@@ -129,7 +129,7 @@ def _failure(document: Document, failure: Mapping[str, Any], look: Look, *, whol
     else:
         tried = [check for check in part.get("checks", []) if not check["healthy"] and check["attempts"]]
         check, *others = tried if failure["kind"] == "check" and tried else [None]
-        yield f"  {look.paint(_title(failure, check), 'bad')}"
+        yield f"  {look.paint(title(failure, check), 'bad')}"
         cause = [str(check["message"])] if check else [first.removeprefix(f"{failure['host']}: "), *rest]
         yield from _list("cause", cause, look)
         if check and check["observed"] is not None and check["type"] != "rollout":
@@ -147,7 +147,8 @@ def _list(label: str, texts: Sequence[str], look: Look, style: Style = "plain") 
         yield from look.labelled("" if number else label, text, style)
 
 
-def _title(failure: Mapping[str, Any], check: Mapping[str, Any] | None) -> str:
+def title(failure: Mapping[str, Any], check: Mapping[str, Any] | None) -> str:
+    """What failed, in a few words; `check` is the first of the component's that did, where it was a check."""
     task = str(failure["task"]).rpartition(" : ")[2]
     if check:
         return f"{failure['host']} failed its check: {check['name']}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.closing import first_causes, title
 from ansible_collections.mlops.platform.plugins.module_utils.timeline import RUN_PHASES
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -42,38 +43,36 @@ def html(document: Mapping[str, Any]) -> str:
     checks = [check for part in document["components"] for check in part["checks"]]
     return environment.get_template(TEMPLATE).render(
         report=document,
-        causes=first_causes(document),
-        blocked=[item for item in document["failures"] if item.get("blocked_by")],
+        causes=[cause(document, failure) for failure in first_causes(document)],
+        blocked={item["host"]: item["blocked_by"] for item in document["failures"] if item.get("blocked_by")},
         healthy_checks=sum(bool(check["healthy"]) for check in checks),
         checks=len(checks),
         objects=object_counts(document["components"]),
         access=[link(line) for part in document["components"] for line in part["access"]],
         charts=charts(document),
+        run_phases=RUN_PHASES,
         path=path_text(document["phases"]),
         totals=totals(document["components"], document["cluster"].get("nodes", [])),
         wave_of={name: number for number, wave in enumerate(document["waves"], 1) for name in wave},
     )
 
 
-def first_causes(document: Part) -> list[dict[str, Any]]:
-    """The failures that did not follow from another one, each once, with its component and its failed checks."""
-    parts = {part["name"]: part for part in document["components"]}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for failure in document["failures"]:
-        if failure.get("blocked_by"):
-            continue
-        part = parts.get(failure["host"], {"checks": [], "evidence": {}})
-        failed = [check for check in part["checks"] if not check["healthy"] and check["attempts"]]
-        logs = list((part["evidence"].get("logs") or {}).items())
-        cause = {
-            **failure,
-            "checks": failed if failure["kind"] == "check" else [],
-            "events": part["evidence"].get("events") or [],
-            "logs": logs[:MOST_LOGS],
-            "more_logs": len(logs[MOST_LOGS:]),
-        }
-        found.setdefault((failure["task"], failure["message"]), cause)
-    return list(found.values())
+def cause(document: Part, failure: Part) -> dict[str, Any]:
+    """A failure with a title, the checks of its component that failed, and as much evidence as a page can hold."""
+    part = next((part for part in document["components"] if part["name"] == failure["host"]), {})
+    failed = [check for check in part.get("checks", []) if not check["healthy"] and check["attempts"]]
+    checks = failed if failure["kind"] == "check" else []
+    evidence = part.get("evidence", {})
+    logs = list(evidence.get("logs", {}).items())
+    return {
+        **failure,
+        "title": title(failure, checks[0] if checks else None),
+        "message": failure["message"].removeprefix(f"{failure['host']}: "),
+        "checks": checks,
+        "events": evidence.get("events", []),
+        "logs": logs[:MOST_LOGS],
+        "more_logs": len(logs[MOST_LOGS:]),
+    }
 
 
 def object_counts(parts: Iterable[Part]) -> dict[str, int]:
@@ -108,10 +107,11 @@ def charts(document: Part) -> list[dict[str, Any]]:
         begin = min(item["begin_seconds"] for item in inner)
         whole = {"host": "", "phase": "components", "begin_seconds": begin, "duration_seconds": _end(inner) - begin}
         critical = any(item["critical"] for item in inner)
-        failed = any(item["failed"] for item in inner)
+        failed = any(item["failed"] and item["phase"] != "wait" for item in inner)
         outer["components"] = [{**whole, "critical": critical, "failed": failed, "message": "", "waits_for": []}]
     if not outer:
         return []
+    outer = dict(sorted(outer.items(), key=lambda lane: lane[1][0]["begin_seconds"]))
     found = [chart("The run", outer, 0.0, max(document["duration_seconds"], _end(phases)))]
     if inner:
         lanes: dict[str, list[Part]] = {}
@@ -143,7 +143,7 @@ def chart(title: str, lanes: Mapping[str, Sequence[Part]], begin: float, end: fl
         ]
         took = sum(item["duration_seconds"] for item in phases if item["phase"] != "wait")
         critical = any(item["critical"] for item in phases)
-        failed = any(item["failed"] for item in phases)
+        failed = any(item["failed"] and item["phase"] != "wait" for item in phases)
         rows.append({"name": name, "bars": bars, "seconds": took, "critical": critical, "failed": failed})
     kinds = dict.fromkeys(item["phase"] for phases in lanes.values() for item in phases)
     marks = [{"second": tick, "left": 100 * (tick - begin) / span} for tick in ticks]
