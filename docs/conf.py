@@ -30,6 +30,8 @@ nitpicky = True
 myst_heading_anchors = 4
 
 html_theme = "furo"
+html_static_path = [str(ROOT / "docs" / "static")]
+html_css_files = ["site.css"]
 html_title = f"{project} {release}"
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 pygments_style = "friendly"

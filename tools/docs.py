@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 BUILD = ROOT / ".ansible" / "docs"
 PAGES = ("*.md", "docs/**/*.md", "roles/*/README.md")
 NAVIGATION = "docs/navigation.md"
+CONTENTS = re.compile(r"^\.\. contents::\n(?: +:.*\n)*", re.MULTILINE)
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 
 
@@ -50,6 +51,8 @@ def reference(target: Path) -> None:
         "antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error",
         "--no-add-antsibull-docs-version", "--dest-dir", target, "mlops.platform",
     )  # fmt: skip
+    for page in target.glob("*.rst"):  # the theme has a table of contents beside each page
+        page.write_text(CONTENTS.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def html(source: Path, site: Path) -> None:

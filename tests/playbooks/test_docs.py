@@ -24,6 +24,7 @@ def test_the_site_has_every_page() -> None:
         wanted |= {f"reference/{path.stem}_{kind}.html" for path in (ROOT / "plugins" / kind).glob("[a-z]*.py")}
     wanted |= {f"reference/{path.name}_role.html" for path in (ROOT / "roles").iterdir()}
     assert wanted - pages == set()
+    assert not [path for path in SITE.rglob("*.html") if "ERROR:" in path.read_text(encoding="utf-8")]
     assert "<title>mlops.platform" in (SITE / "index.html").read_text(encoding="utf-8")
 
 
