@@ -59,7 +59,7 @@ def html(document: Mapping[str, Any]) -> str:
 
 def cause(document: Part, failure: Part) -> dict[str, Any]:
     """A failure with a title, the checks of its component that failed, and as much evidence as a page can hold."""
-    part = next((part for part in document["components"] if part["name"] == failure["host"]), {})
+    part: Part = next((part for part in document["components"] if part["name"] == failure["host"]), {})
     failed = [check for check in part.get("checks", []) if not check["healthy"] and check["attempts"]]
     checks = failed if failure["kind"] == "check" else []
     evidence = part.get("evidence", {})

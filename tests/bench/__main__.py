@@ -46,7 +46,7 @@ def main() -> int:
     except PlatformError as error:
         print(f"bench: {error}; make up first, or say INVENTORY=<a folder of inventories/>", file=sys.stderr)
         return 2
-    lock = verbs.one_at_a_time()
+    lock = verbs.one_at_a_time("bench")
     try:
         with tempfile.TemporaryDirectory(prefix="mlops-platform-bench-") as work:
             env = {
