@@ -39,7 +39,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
 SIDE_BY_SIDE = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 2.0
-EXTERNAL_SECONDS = 10.0
+EXTERNAL_SECONDS = 5.0
 
 
 def parse_checks(component: Component) -> list[Check]:
@@ -72,12 +72,18 @@ def validate(
 def prove_external(cluster: Cluster, component: Component, authorities: str) -> None:
     """See that what is not the platform's own does what the component needs of it, before anything is touched.
 
-    Raises PlatformError with the first cause, which names the variable to look at.
+    Raises PlatformError with the first cause of each endpoint, which names the variable to look at.
     """
-    checks = [check for check in parse_checks(component) if isinstance(check.service, External)]
-    for outcome in _run(cluster, component, checks, EXTERNAL_SECONDS, authorities, "preflight"):
+    checks = {check.name: check for check in parse_checks(component) if isinstance(check.service, External)}
+    causes: dict[str, str] = {}
+    for outcome in _run(cluster, component, list(checks.values()), EXTERNAL_SECONDS, authorities, "preflight"):
         if not outcome["healthy"]:
-            raise PlatformError(f"{component.name} was not touched: {outcome['name']}: {outcome['message']}")
+            causes.setdefault(str(checks[outcome["name"]].service), f"{outcome['name']}: {outcome['message']}")
+    if causes:
+        raise PlatformError(
+            f"{component.name} was not touched: {'; '.join(causes.values())}",
+            next_step="Correct the variables that are named and run the same verb again; nothing was changed.",
+        )
 
 
 def _run(

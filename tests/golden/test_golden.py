@@ -215,7 +215,8 @@ def test_an_external_database_keeps_its_parameters_and_its_secrets(
         "sslrootcert=/tmp/authorities.pem",
         "target_session_attrs=read-write",
     ]
-    assert config["authorities.pem"] == (INVENTORIES["byo"] / "ca.pem").read_text(encoding="utf-8")
+    site = yaml.safe_load((INVENTORIES["byo"] / "group_vars" / "platform.yml").read_text(encoding="utf-8"))
+    assert config["authorities.pem"] == site["platform_ca_certificates"]
     (login,) = [secret.values for secret in description.secrets if secret.name == "mlflow-backend-store"]
     assert (login["host"], login["port"], login["database"]) == ("2001:db8::5,db2.example.org", "5432,5433", "tracking")
     assert (login["username"], login["password"]) == ("ml@example", "not-in-a-manifest/?#")
