@@ -33,7 +33,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     stamp_secrets,
     title,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.rollout import state
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import pod_problem, state
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, wait_ready
 
 MEMORY_KEY = "applied.json"
@@ -91,6 +91,7 @@ def provision(
             (result.created if item.reason == "absent" else result.changed).append(title(item.manifest))
         result.removed = orphans
         return result
+    _try_again(cluster, component)
     if not differing and not orphans:
         return result
 
@@ -228,6 +229,18 @@ def _orphans(manifests: Sequence[Manifest], applied: Iterable[str]) -> list[str]
     """Identities of what an earlier run applied, finished or not, and no template makes any more."""
     wanted = {identity(item) for item in manifests}
     return [key for key in sorted(applied) if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
+
+
+def _try_again(cluster: Cluster, component: Component) -> None:
+    """Delete pods that back off since an earlier run.
+
+    What they lacked may be there now; their own next try comes minutes later, and until then they look like a failure
+    of this run.
+    """
+    for pod in cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}"):
+        problem = pod_problem(pod)
+        if problem and problem[1]:
+            cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
 
 
 def _forget_failed_jobs(cluster: Cluster, phase: Sequence[Manifest]) -> None:

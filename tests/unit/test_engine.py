@@ -162,6 +162,29 @@ def test_a_second_run_writes_nothing(site: Site) -> None:
     assert (site.said, site.store.writes) == ([], [])
 
 
+def pod(name: str, reason: str, restarts: int = 0) -> Manifest:
+    """A pod of the component, whose container waits for a reason."""
+    state = {"name": "web", "ready": False, "restartCount": restarts, "state": {"waiting": {"reason": reason}}}
+    made = make("Pod", name, status={"phase": "Pending", "containerStatuses": [state]})
+    made["metadata"]["labels"] = {"mlops.platform/component": "web"}
+    return made
+
+
+def test_what_backs_off_since_an_earlier_run_is_tried_again_at_once(site: Site) -> None:
+    site.run(*WEB)
+    for item in (
+        pod("unpulled", "ImagePullBackOff"),
+        pod("crashed", "CrashLoopBackOff", restarts=5),
+        pod("begins", "ContainerCreating"),
+        pod("crashed-once", "CrashLoopBackOff", restarts=1),
+    ):
+        site.store.apply(item)
+    site.run(*WEB, check_mode=True)
+    assert site.store.writes == []
+    assert site.run(*WEB).touched is False
+    assert site.store.writes == ["delete Pod unpulled", "delete Pod crashed"]
+
+
 def test_only_what_is_new_is_sent(site: Site) -> None:
     site.run(*WEB)
     result = site.run(CONFIG, SERVICE, deployment("a:2"))

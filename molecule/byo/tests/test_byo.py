@@ -231,7 +231,7 @@ def test_a_new_password_reaches_the_pods(site: Callable[..., Run], cluster: Clus
 def registry(facts: dict[str, Any], tmp_path: Path) -> Iterator[tuple[str, str, str]]:
     """A registry with a login, in which the image has another name: where it is, its user, its password."""
     username, password = "puller", secrets.token_urlsafe(16)
-    hashed = crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
+    hashed = crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH))  # noqa: S324  (bcrypt, which it must be)
     (tmp_path / "htpasswd").write_text(f"{username}:{hashed}\n", encoding="utf-8")
     there, here = (folder / "docker/registry/v2" for folder in (Path(facts["registry"]), tmp_path / "registry"))
     shutil.copytree(there / "repositories" / "mlflow", here / "repositories" / "private" / "mlflow")
@@ -288,5 +288,3 @@ def test_a_private_registry_is_pulled_from_with_its_login(
     assert pod["containers"][0]["image"].startswith(f"{place}/mlflow:")
     again = site(**login, platform_image_registry_password=password)
     assert (again.status, again.report["changed"]) == (0, 0), again.output
-
-    assert site().status == 0
