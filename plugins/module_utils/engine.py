@@ -89,7 +89,7 @@ def provision(
     if check_mode:
         for item in differing.values():
             (result.created if item.reason == "absent" else result.changed).append(title(item.manifest))
-        result.removed = orphans
+        result.removed = [_told(name) for name in orphans]
         return result
     _try_again(cluster, component)
     if not differing and not orphans:
@@ -105,7 +105,7 @@ def provision(
         if number < len(pending) - 1:
             gates = [item for item in phase if _is_gate(item)]
             wait_ready(cluster, gates, component.name, component.timeout_seconds, progress)
-    result.removed = [name for name in orphans if _remove(cluster, name)]
+    result.removed = [_told(name) for name in orphans if _remove(cluster, name)]
     kept = {key: value for key, value in memory.items() if key not in orphans}
     _save_memory(cluster, component, kept | remember(manifests, answers))
     return result
@@ -251,6 +251,12 @@ def _forget_failed_jobs(cluster: Cluster, phase: Sequence[Manifest]) -> None:
             found = cluster.get(item["apiVersion"], "Job", name, namespace)
             if found and state(found).failure:
                 cluster.delete(item["apiVersion"], "Job", name, namespace)
+
+
+def _told(key: str) -> str:
+    """How messages name the object of an identity."""
+    _, kind, namespace, name = key.rsplit("/", 3)
+    return title({"kind": kind, "metadata": {"namespace": namespace, "name": name}})
 
 
 def _remove(cluster: Cluster, key: str) -> bool:

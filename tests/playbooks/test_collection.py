@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -20,15 +22,15 @@ TOP = {
 }  # fmt: skip
 
 
-def call(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """The output of a program of the environment, run without this checkout's configuration."""
+def call(*command: str | Path, cwd: Path, status: int = 0, **variables: str) -> str:
+    """The output of a program of the environment, run without this checkout's configuration, and its `status`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PLATFORM_"))}
     environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(cwd / "none"), **variables}
     words: list[str | Path] = [BIN / command[0], *command[1:]]
     done = subprocess.run(
         words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == status, done.stdout
     return done.stdout
 
 
@@ -48,10 +50,31 @@ def test_nothing_else_is_in_the_archive(archive: Path) -> None:
     assert [name for name in names if "__pycache__" in name or "/." in name] == []
 
 
-def test_it_renders_what_the_checkout_renders(archive: Path, tmp_path: Path) -> None:
-    collections, project = tmp_path / "collections", tmp_path / "project"
+@pytest.fixture(scope="module")
+def collections(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the collection is installed."""
+    folder = tmp_path_factory.mktemp("collections")
+    call("ansible-galaxy", "collection", "install", "--offline", "-p", folder, archive, cwd=folder)
+    return folder
+
+
+def test_it_reports_from_where_it_is_installed(collections: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "inventories" / "existing", tmp_path / "existing")
+    reports = tmp_path / "reports"
+    settings = {"CALLBACKS_ENABLED": "mlops.platform.report", "FORKS": "8", "COLLECTIONS_PATH": str(collections)}
+    variables = {f"ANSIBLE_{name}": value for name, value in settings.items()}
+    variables["MLOPS_PLATFORM_REPORTS"] = str(reports)
+    call("ansible-playbook", "mlops.platform.validate", "-i", "existing", cwd=tmp_path, status=2, **variables)
+    (folder,) = {path.resolve() for path in reports.iterdir()}
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["controller"]["collection"] == version
+    assert f"mlops.platform {version}" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "<testsuites" in (folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_it_renders_what_the_checkout_renders(collections: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
     shutil.copytree(ROOT / "inventories" / "local", project / "local")
-    call("ansible-galaxy", "collection", "install", "--offline", "-p", collections, archive, cwd=project)
     for name, path in (("installed", collections), ("checkout", ROOT / ".collections")):
         target = f"component_render_directory={tmp_path / name}"
         command = ("ansible-playbook", "mlops.platform.render", "-i", "local", "-e", target)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import datetime
+import html
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -63,6 +65,10 @@ class Runner:
         path = self.folder / "reports" / "latest" / "report.json"
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.Draft202012Validator(SCHEMA).validate(found)
+        errors = ElementTree.parse(path.with_name("junit.xml")).findall("testsuite/testcase/error")  # noqa: S314  (ours)
+        assert len(errors) == len(found["failures"])
+        page = path.with_name("report.html").read_text(encoding="utf-8")
+        assert all(html.escape(item["next_step"].partition("`")[0]) in page for item in found["failures"])
         return found
 
 

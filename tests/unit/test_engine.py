@@ -212,7 +212,7 @@ def test_what_no_template_makes_any_more_is_removed_but_no_data(site: Site) -> N
     volume = make("PersistentVolumeClaim", "data", spec={})
     site.run(*WEB, volume)
     result = site.run(deployment())
-    assert result.removed == ["/ConfigMap/ml/settings", "/Service/ml/web"]
+    assert result.removed == ["ConfigMap ml/settings", "Service ml/web"]
     assert site.store.get("v1", "PersistentVolumeClaim", "data", "ml") is not None
     assert site.run(deployment()).touched is False
 
@@ -264,7 +264,7 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(site: Site) -> None:
     assert site.store.objects == {}
     site.run(*WEB)
     result = site.run(SERVICE, deployment("a:2"), check_mode=True)
-    assert result == Objects(changed=["Deployment ml/web"], removed=["/ConfigMap/ml/settings"], unchanged=1)
+    assert result == Objects(changed=["Deployment ml/web"], removed=["ConfigMap ml/settings"], unchanged=1)
     assert (site.said, site.store.writes) == ([], [])
 
 

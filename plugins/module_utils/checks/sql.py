@@ -140,7 +140,8 @@ class SqlSettingsCheck(Check):
             )
             observed = {name: f"{value} (waits for a restart)" if late else value for name, value, late in cursor}
         wrong = {name: observed.get(name) for name, value in expected.items() if observed.get(name) != value}
-        expect(wrong, {}, "; ".join(f"{name} is {value}, not {expected[name]}" for name, value in wrong.items()))
+        message = "; ".join(f"{name} is {value}, not {expected[name]}" for name, value in wrong.items())
+        expect(wrong, {name: expected[name] for name in wrong}, message)
         return observed, expected
 
 
