@@ -60,7 +60,12 @@ def site(tmp_path: Path) -> Callable[..., Run]:
     """Runs the playbook again, with other variables; its reports are its own."""
 
     def run(**variables: object) -> Run:
-        command = [Path(sys.executable).parent / "ansible-playbook", ROOT / "playbooks" / "site.yml", "-vvv", "--diff"]
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "ansible-playbook",
+            ROOT / "playbooks" / "site.yml",
+            "-vvv",
+            "--diff",
+        ]
         given = tmp_path / "variables.json"  # a command line is echoed, a file is not
         given.write_text(json.dumps(variables), encoding="utf-8")
         environment = os.environ | {
