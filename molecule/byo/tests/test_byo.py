@@ -60,12 +60,7 @@ def site(tmp_path: Path) -> Callable[..., Run]:
     """Runs the playbook again, with other variables; its reports are its own."""
 
     def run(**variables: object) -> Run:
-        command: list[str | Path] = [
-            Path(sys.executable).parent / "ansible-playbook",
-            ROOT / "playbooks" / "site.yml",
-            "-vvv",
-            "--diff",
-        ]
+        program = Path(sys.executable).parent / "ansible-playbook"
         given = tmp_path / "variables.json"  # a command line is echoed, a file is not
         given.write_text(json.dumps(variables), encoding="utf-8")
         environment = os.environ | {
@@ -73,7 +68,7 @@ def site(tmp_path: Path) -> Callable[..., Run]:
             "MLOPS_PLATFORM_REPORTS": str(tmp_path / "reports"),
         }
         done = subprocess.run(
-            [*command, "-i", ROOT / "molecule" / "byo" / "inventory", "-e", f"@{given}"],
+            [program, "playbooks/site.yml", "-i", "molecule/byo/inventory", "-e", f"@{given}", "-vvv", "--diff"],
             env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         report = json.loads((tmp_path / "reports" / "latest" / "report.json").read_text(encoding="utf-8"))
