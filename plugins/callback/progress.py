@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ansible import constants, context
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.utils import color
 from ansible.utils.display import Display
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.closing import REPORTED_VERBS, closing_lines
@@ -104,7 +105,9 @@ class Progress(CallbackBase):  # type: ignore[misc]
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _make_view(self) -> View:
-        if in_terminal() and not context.CLIARGS.get("step"):
+        if not in_terminal():
+            color.ANSIBLE_COLOR = constants.ANSIBLE_FORCE_COLOR  # nor do warnings of Ansible's own have colours then
+        elif not context.CLIARGS.get("step"):
             try:
                 from ansible_collections.mlops.platform.plugins.module_utils.progress_live import Screen
             except ImportError:  # no rich here
@@ -199,7 +202,7 @@ class Progress(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: Any) -> None:
         with self._lock:
             self._read()
-            self._run.close_stages(time.time())
+            self._run.close(time.time())
         self._over.set()
         self._pause()
         if in_terminal():
@@ -240,8 +243,5 @@ def _short(name: str) -> str:
     return name.rpartition(" : ")[2]
 
 
-class Verbose(Default):  # type: ignore[misc]
-    """Ansible's own output."""
-
-
-CallbackModule = Verbose if Display().verbosity else Progress
+# Ansible finds a plugin's options by the name of its class, which must be this one.
+CallbackModule = type("CallbackModule", (Default if Display().verbosity else Progress,), {})

@@ -71,7 +71,7 @@ def closing_lines(document: Document, report: str = "", look: Look | None = None
         if item.get("blocked_by"):
             lines.append(f"  {item['host']} was not touched: it waited for {item['blocked_by']}, which failed")
     if report:
-        lines += ["", *look.labelled("report", report, indent=2)]
+        lines += ["", *look.labelled("report", report)]
     return lines
 
 

@@ -116,6 +116,11 @@ class Run:
         if event["kind"] == "end" and stage and phase in SHORT_STAGES:
             row.end("done", now)
 
+    def close(self, now: float) -> None:
+        """The run is over: what has not failed is done."""
+        for row in self.running():
+            row.end("done", now)
+
     def running(self) -> list[Row]:
         """The rows that have not ended, in the order in which they began."""
         return [row for row in self.rows if row.state == "running"]
@@ -132,7 +137,8 @@ class Run:
         busy = next((found for name in row.waits_for if (found := self._find(name)) and found.phase != "wait"), None)
         if busy is None:
             return waiting
-        return f"{waiting} ({busy.name}: {busy.phase or 'between phases'} {now - busy.since:.0f} s)"
+        who = f"{busy.name}: " if len(row.waits_for) > 1 else ""
+        return f"{waiting} ({who}{busy.phase or 'goes on'} {now - busy.since:.0f} s)"
 
     def _image(self, event: Event) -> None:
         """An image has a row of its own from its first step to its last."""

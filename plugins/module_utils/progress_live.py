@@ -21,7 +21,7 @@ from rich.text import Text
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAMES_A_SECOND = 8
-NAME_WIDTH = 16
+NAME_WIDTH = 14
 MARKS: Mapping[State, tuple[str, str]] = {
     "done": ("✓", "green"),
     "failed": ("✗", "bold red"),

@@ -119,7 +119,7 @@ def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollou
     if problems:
         problem, final = min(problems, key=lambda problem: not problem[1])
         told = "" if final else _newest_event(listed, namespace, newest)
-        message = f"{problem}; {told}" if told else problem
+        message = f"{told}; {problem}" if told else problem
         failure = f"{state.failure}; {message}" if state.failure else message if final else None
         return rollout.State(state.target, False, f"{state.message}; {message}", failure)
     if state.failure:
@@ -145,7 +145,9 @@ def _newest_event(listed: Listed, namespace: str, pods: Iterable[Mapping[str, An
     uids = {pod["metadata"]["uid"] for pod in pods}
     told = [event for event in listed("v1", "Event", namespace) if event["involvedObject"].get("uid") in uids]
     newest = max(told, key=_told_at, default=None)
-    return f"{newest.get('reason')}: {newest.get('message')}" if newest else ""
+    if newest is None:
+        return ""
+    return str(newest["message"]) if newest.get("type") == "Normal" else f"{newest.get('reason')}: {newest['message']}"
 
 
 def _told_at(event: Object) -> str:

@@ -17,7 +17,7 @@ COLOURS: Mapping[Style, str] = {
     "good": "bright green",
     "bad": "bright red",
     "strong": "bright blue",
-    "quiet": "dark gray",
+    "quiet": "gray12",
 }
 
 

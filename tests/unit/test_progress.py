@@ -68,6 +68,9 @@ def test_who_waits_says_for_whom_and_what_they_do(run: Run) -> None:
     assert run.reason(row, START + 12) == "waits for minio, postgresql (minio: rollout 12 s)"
     run.take(event(13, "mlflow", "progress", "wait", "waits for postgresql", waits_for=["postgresql"]))
     assert run.reason(row, START + 13) == "waits for postgresql"
+    run.take(event(13, "minio", "end", "rollout"))
+    run.take(event(13, "postgresql", "begin", "apply"))
+    assert run.reason(row, START + 15) == "waits for postgresql (apply 2 s)"
     run.take(event(14, "mlflow", "end", "wait"))
     assert run.reason(row, START + 14) == ""
 
@@ -129,8 +132,8 @@ def test_images_that_are_built_side_by_side(run: Run) -> None:
     run.take(event(31, "base", "end", "images", "built", **image))
     run.take(event(31, "node1", "progress", "images", "base is built", stage=True, done=1, of=2))
     assert screen(run, 35)[:-1] == [
-        "images             35 s  1 of 2  base is built",
-        "  minio            35 s  compiling",
+        "images           35 s  1 of 2  base is built",
+        "  minio          35 s  compiling",
     ]
     assert lines(Log(run), 35) == [
         "images: base is built",
@@ -181,8 +184,8 @@ def test_a_terminal_shows_what_works_above_what_waits(run: Run) -> None:
     run.take(event(0, "minio", "begin", "validate", of=4))
     run.take(event(3, "minio", "progress", "validate", "health: healthy", done=1, of=4))
     assert screen(run, 5) == [
-        "minio               5 s  validate  1 of 4  health: healthy",
-        "mlflow              5 s  waits for minio (minio: validate 5 s)",
+        "minio             5 s  validate  1 of 4  health: healthy",
+        "mlflow            5 s  waits for minio (validate 5 s)",
         "site  0 of 3 components  5 s",
     ]
 
