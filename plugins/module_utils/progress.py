@@ -14,9 +14,6 @@ from typing import Literal
 
 from ansible_collections.mlops.platform.plugins.module_utils.events import Event
 
-SHORT_STAGES = frozenset({"preflight", "model"})
-"""Stages of one task: over with its end, while others may go on with the next task of the play."""
-
 State = Literal["running", "done", "failed", "blocked"]
 
 
@@ -60,14 +57,14 @@ class Run:
     def __init__(self, verb: str, started: float) -> None:
         self.verb = verb
         self.started = started
-        self.now_doing = ""
+        self.now_doing = self._play = ""
         self.components: tuple[str, ...] = ()
         self.rows: list[Row] = []
         self._row_of: dict[str, Row] = {}
 
     def play(self, name: str, components: Sequence[str], now: float) -> None:
         """A play begins, with which the stages of the one before end."""
-        self.now_doing = name
+        self.now_doing = self._play = name
         self.components = tuple(components)
         self.close_stages(now)
         self._row_of = {}
@@ -107,14 +104,14 @@ class Run:
         if row is None:
             if event["kind"] != "begin":
                 return  # the end of what has failed within
-            row = self._open(name, now, stage)
+            row = self._open(name, now)
+            if stage:  # the first one of a play is what the play is about
+                row.stage, row.title, self._play = True, self._play, ""
         before = self._row_of.get(host)
         if before and before.name == "images" and before is not row:
             before.end("done", now)
         self._row_of[host] = row
         _update(row, event)
-        if event["kind"] == "end" and stage and phase in SHORT_STAGES:
-            row.end("done", now)
 
     def close(self, now: float) -> None:
         """The run is over: what has not failed is done."""
@@ -155,8 +152,8 @@ class Run:
     def _find(self, name: str) -> Row | None:
         return next((row for row in self.running() if row.name == name), None)
 
-    def _open(self, name: str, now: float, stage: bool = False) -> Row:
-        row = Row(name, begun=now, since=now, stage=stage)
+    def _open(self, name: str, now: float) -> Row:
+        row = Row(name, begun=now, since=now)
         self.rows.append(row)
         return row
 
@@ -169,7 +166,6 @@ def _update(row: Row, event: Event) -> None:
         if row.phase:
             row.outer.append((row.phase, row.since))
         row.phase, row.since, row.done, row.of = phase, now, None, event.get("of")
-        row.title = message if phase in SHORT_STAGES else ""
     if kind == "end":
         row.phase, row.since = row.outer.pop() if row.outer else ("", now)
         row.message, row.waits_for, row.done, row.of = "", (), None, None

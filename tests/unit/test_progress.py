@@ -101,8 +101,12 @@ def test_a_task_outside_of_phases_may_fail_too(run: Run) -> None:
 def test_stages_are_rows_of_their_own_and_end_with_their_play(run: Run) -> None:
     log = Log(run)
     stage: dict[str, Any] = {"stage": True}
-    run.take(event(0, "minio", "begin", "preflight", "Check the cluster", **stage))
-    run.take(event(0.5, "minio", "end", "preflight", **stage))
+    for host in ("minio", "mlflow"):  # side by side
+        run.take(event(0, host, "begin", "preflight", "Survey", **stage))
+    for host in ("minio", "mlflow"):
+        run.take(event(0.5, host, "end", "preflight", **stage))
+    assert [(row.name, row.phase) for row in run.running()] == [("preflight", "")]
+    run.play("Bring up the cluster", [], START + 1)
     run.take(event(1, "node1", "begin", "cluster", "Start the processes", **stage))
     run.take(event(2, "node1", "progress", "cluster", "etcd is ready", **stage))
     run.take(event(3, "node1", "end", "cluster", **stage))
@@ -117,8 +121,8 @@ def test_stages_are_rows_of_their_own_and_end_with_their_play(run: Run) -> None:
     run.play("Provision", [], START + 10)
     assert run.running() == []
     assert lines(log, 11) == [
-        "preflight: done, 0.5 s: Check the cluster",
-        "cluster: done, 9.0 s",
+        "preflight: done, 1.0 s: Provision and validate the components",
+        "cluster: done, 9.0 s: Bring up the cluster",
         "images: done, 5.0 s",
     ]
 
