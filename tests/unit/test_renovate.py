@@ -30,7 +30,8 @@ KEYS = {
     "": {"$schema", "customManagers", "enabledManagers", "extends", "packageRules", "pip_requirements",
          "postUpdateOptions"},
     "customManagers": {"customType", "description", "extractVersionTemplate", "managerFilePatterns", "matchStrings"},
-    "packageRules": {"description", "groupName", "matchDatasources", "matchPackageNames", "registryUrls", "versioning"},
+    "packageRules": {"description", "enabled", "groupName", "matchDatasources", "matchFileNames", "matchPackageNames",
+                     "registryUrls", "versioning"},
     "pip_requirements": {"description", "managerFilePatterns"},
 }  # fmt: skip
 
