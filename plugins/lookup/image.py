@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
@@ -66,17 +66,29 @@ _raw:
 class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup `mlops.platform.image`."""
 
+    _last: ClassVar[tuple[object, Catalogue, Path] | None] = None
+    """The catalogue for the variables it was made from: a task that asks for five images reads it once."""
+
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[str]:
-        # Options that come from variables reach a lookup as they stand in the inventory, not templated.
-        names = ("platform_images", "platform_image_registry", "platform_images_mirror", "platform_cache_dir")
-        given = {name: (variables or {})[name] for name in names if name in (variables or {})}
-        self.set_options(var_options={**(variables or {}), **self._templar.template(given)}, direct=options)
         try:
-            catalogue = Catalogue.load(
-                self.get_option("platform_images"),
-                registry=self.get_option("platform_image_registry"),
-                mirror=self.get_option("platform_images_mirror"),
-            )
-            return [catalogue.locate(name, Path(self.get_option("platform_cache_dir"))) for name in terms]
+            catalogue, cache = self._catalogue(variables or {}, options)
+            return [catalogue.locate(name, cache) for name in terms]
         except PlatformError as error:
             raise AnsibleLookupError(str(error)) from error
+
+    def _catalogue(self, variables: dict[str, Any], options: dict[str, Any]) -> tuple[Catalogue, Path]:
+        last = LookupModule._last
+        if last and last[0] is variables and not options:
+            return last[1:]
+        # Options that come from variables reach a lookup as they stand in the inventory, not templated.
+        names = ("platform_images", "platform_image_registry", "platform_images_mirror", "platform_cache_dir")
+        given = {name: variables[name] for name in names if name in variables}
+        self.set_options(var_options={**variables, **self._templar.template(given)}, direct=options)
+        catalogue = Catalogue.load(
+            self.get_option("platform_images"),
+            registry=self.get_option("platform_image_registry"),
+            mirror=self.get_option("platform_images_mirror"),
+        )
+        cache = Path(self.get_option("platform_cache_dir"))
+        LookupModule._last = None if options else (variables, catalogue, cache)
+        return catalogue, cache

@@ -445,3 +445,44 @@ def test_every_folder_is_in_the_catalogue() -> None:
     entries = yaml.safe_load((ROOT / "group_vars/all/images.yml").read_text())["platform_images_catalogue"]
     folders = {path.name for path in (ROOT / "images").iterdir() if path.is_dir()}
     assert set(entries) == folders, json.dumps(sorted(set(entries) ^ folders))
+
+
+def test_the_lookup_reads_the_catalogue_once_for_the_variables_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.template import Templar, trust_as_template
+
+    loads: list[object] = []
+    load_catalogue = Catalogue.load
+
+    def count(*entries: Any, **options: Any) -> Catalogue:
+        loads.append(entries)
+        return load_catalogue(*entries, **options)
+
+    monkeypatch.setattr(Catalogue, "load", count)
+
+    def ask(variables: dict[str, Any], *names: str) -> list[str]:
+        templar = Templar(DataLoader(), variables=variables)
+        return [
+            templar.template(trust_as_template(f"{{{{ lookup('mlops.platform.image', '{name}') }}}}")) for name in names
+        ]
+
+    settings = {
+        "platform_image_registry": "registry.example:5000",
+        "platform_images_mirror": "",
+        "platform_cache_dir": "/c",
+    }
+    first, second = (
+        {
+            **settings,
+            "platform_images": {
+                name: {"version": version, "go": {"module": "kubernetes"}} for name in ("pause", "busybox")
+            },
+        }
+        for version in ("1", "2")
+    )
+    assert [re.sub("-[0-9a-f]{12}$", "", found) for found in ask(first, "pause", "busybox", "pause")] == [
+        "registry.example:5000/pause:1", "registry.example:5000/busybox:1", "registry.example:5000/pause:1",
+    ]  # fmt: skip
+    assert len(loads) == 1
+    assert ask(second, "pause")[0].startswith("registry.example:5000/pause:2-")
+    assert len(loads) == 2
