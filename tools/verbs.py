@@ -33,6 +33,7 @@ FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'namespace': mlflow_namespace 
     's3': mlflow_s3_endpoint_url | default(''), 'region': mlflow_aws_default_region | default('us-east-1'),
     's3_secret': 'mlflow-aws' if mlflow_aws_access_key_id | default('')
                  else mlflow_aws_secret | default('minio-mlflow'),
+    'authorities': platform_ca_certificates | mlops.platform.certificates,
     'kubectl': lookup('mlops.platform.image', 'kubernetes') if groups.local_cluster | default([]) else ''}
     | to_json }}"""
 
@@ -120,6 +121,7 @@ def shell(arguments: argparse.Namespace) -> int:
     from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
     _AnsibleCollectionFinder(paths=[str(ROOT / ".collections")])._install()
+    from ansible_collections.mlops.platform.plugins.module_utils.certificates import trusted
     from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
     from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
     from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -128,7 +130,7 @@ def shell(arguments: argparse.Namespace) -> int:
     facts = inventory_facts(arguments.inventory)
     try:
         cluster = connect(facts["kubeconfig"])
-        with Forwards(cluster) as forwards:
+        with Forwards(cluster) as forwards, trusted(facts["authorities"]) as ca_file:
             access = Access(cluster, forwards, facts["namespace"])
             username, password = access.secret("mlflow-service", "username", "password")
             access_key, secret_key = access.secret(facts["s3_secret"], "access-key", "secret-key")
@@ -141,6 +143,7 @@ def shell(arguments: argparse.Namespace) -> int:
                 "AWS_ACCESS_KEY_ID": access_key,
                 "AWS_SECRET_ACCESS_KEY": secret_key,
                 "AWS_DEFAULT_REGION": facts["region"],
+                "AWS_CA_BUNDLE": ca_file,
             }
             print(f"set here: {', '.join(variables)}; leave with exit", file=sys.stderr)
             path = os.pathsep.join(filter(None, [kubectl_directory(facts["kubectl"]), environment()["PATH"]]))
