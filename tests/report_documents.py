@@ -57,7 +57,18 @@ def healthy_run(components: tuple[str, ...] = ("minio", "mlflow"), checks: int =
     run.take(
         outcome("example_model", "mlflow", model="models:/iris@champion", version="1", run_id="r1", accuracy=0.975)
     )
-    return run.document(STARTED + 9, EVENTS)
+    return run.document(STARTED + 9, EVENTS if len(components) < 3 else many_events(components))
+
+
+def many_events(components: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Events of components that do one phase a second, as in a run without changes."""
+    names = ("render", "wait", "apply", "rollout", "configure", "rollout", "validate")
+    return [
+        {"host": host, "phase": phase, "kind": kind, "time": STARTED + 1 + number + late, "message": "4 unchanged"}
+        for host in components
+        for number, phase in enumerate(names)
+        for kind, late in (("begin", 0), ("end", 0.5))
+    ]
 
 
 def failed_run(text: str = "down") -> dict[str, Any]:
