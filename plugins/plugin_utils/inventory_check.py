@@ -123,7 +123,7 @@ class Inventory:
         files = [path for source in self.paths for path in sources.files(source)]
         lines = [f"{path}:{line}" for path in files for line in sources.lines_of(path, name)]
         key = next(key for key in variables if key == name)
-        return _nearer(lines[0]) if len(lines) == 1 else place(key) or f"host {host}"
+        return _nearer(lines[0]) if lines else place(key) or f"host {host}"
 
     def _prefix(self, name: str) -> str:
         """The longest known prefix of a variable's name; empty where it has none. Playbooks have `component_*`, too."""
@@ -187,7 +187,7 @@ class Inventory:
 
     def _misspelt(self, name: str) -> Iterator[str]:
         """A variable of no known prefix that is one slip away from a known one."""
-        if name.startswith(("ansible_", "__")) or any(name.startswith(prefix) for prefix in self.descriptions):
+        if name.startswith("ansible_"):
             return
         known = (option for description in self.descriptions.values() for option in description.options)
         meant = next((option for option in known if one_slip(name, option)), "")
@@ -200,7 +200,9 @@ class Inventory:
         option = description.options.get(name)
         raw = self.variables[host][name]
         if option is None:
-            hint = nearest(name, description.options)
+            shared = f"component_{name.removeprefix(description.prefix)}"
+            known = shared in self.descriptions["component"].options
+            hint = f"; did you mean {shared}?" if known else nearest(name, description.options)
             of = "platform" if prefix == PLATFORM else f"role {prefix}"
             yield f"{where}: {name}: the {of} has no such variable{hint}"
             return
@@ -220,11 +222,11 @@ class Inventory:
         """What does not go together; `quiet` where values are already known to be wrong, which may break these."""
         ports: dict[int, str] = {}
         for host, description in self.components.items():
-            checks = (self._requirements, self._unique, self._refused)
+            checks = (self._requirements, self._unique, self._refused, self._image)
             for check in checks:
                 try:
                     yield from check(host, description)
-                except (AnsibleError, TypeError, AttributeError) as error:
+                except (AnsibleError, TypeError, AttributeError, LookupError) as error:
                     if not quiet:
                         yield f"host {host}: {_first_line(error)}"
             yield from self._node_ports(host, description, ports)
@@ -275,6 +277,16 @@ class Inventory:
                 secret = bool(description.options[name].get("no_log"))
                 value = "" if secret else f" is {shown(self.effective(host, description.name, name))}"
                 yield f"{self.where(host, name)}: {name}{value}: {templar.template(rule['because'])}"
+
+    def _image(self, host: str, description: Description) -> Iterator[str]:
+        """The version of an image that is built is the platform's pin."""
+        name, image = f"{description.name}_version", f"{description.name}_image"
+        if name in self.variables[host] and image not in self.variables[host]:
+            given = self.effective(host, description.name, name)
+            pin = self.template(host, description.name, description.defaults[name])
+            if given != pin:
+                matter = f"the image that is built is of {pin}: give {image}, too, or neither of them"
+                yield f"{self.where(host, name)}: {name} is {shown(given)}: {matter}"
 
     def _node_ports(self, host: str, description: Description, used: dict[int, str]) -> Iterator[str]:
         """Ports of nodes: in the cluster's range, each given once."""

@@ -242,12 +242,13 @@ def test_a_variable_that_the_collection_overrides_is_pointed_out(tmp_path: Path,
 
 def test_keys_that_are_there_twice(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
-    path.write_text("a: {b: 1}\nc:\n  - d: 1\n    e: 2\n    d: 3\na: 4\n", encoding="utf-8")
+    path.write_text("a: {b: 1}\nc:\n  - d: true\n    e: 2\n    d:\na: 4\n", encoding="utf-8")
     assert sources.duplicate_keys(path) == [
         f"{path}:5: d stands there twice, first in line 3: remove one",
         f"{path}:6: a stands there twice, first in line 1: remove one",
     ]
     assert sources.lines_of(path, "d") == [3, 5]
+    assert sources.lines_of(path, "a") == []
     assert sources.files(path) == [path]
 
 

@@ -14,7 +14,10 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def files(source: Path) -> list[Path]:
-    """The YAML files of an inventory source: a folder, or a file with group_vars and host_vars beside it."""
+    """The YAML files of an inventory source, a folder or a file with group_vars and host_vars beside it.
+
+    Those that win over others come first.
+    """
     if source.is_dir():
         places = [source]
     elif source.is_file():
@@ -23,7 +26,8 @@ def files(source: Path) -> list[Path]:
         return []
     found = [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
     here = [source] if source.is_file() else []
-    return here + [path for path in found if path.suffix in (".yml", ".yaml") or _bare(path)]
+    found = here + [path for path in found if path.suffix in (".yml", ".yaml") or _bare(path)]
+    return sorted(found, key=lambda path: ("group_vars" in path.parts, "host_vars" not in path.parts))
 
 
 def _bare(path: Path) -> bool:
@@ -44,15 +48,16 @@ def document(path: Path) -> yaml.Node | None:
 
 
 def lines_of(path: Path, name: str) -> list[int]:
-    """The lines of a file in which `name` is a key."""
+    """The lines of a file in which `name` is true, false or nothing: what Ansible cannot mark with its place."""
 
-    def keys(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    def pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         for item in node.value if isinstance(node, yaml.CollectionNode) else []:
             if isinstance(item, tuple):
-                yield item[0]
-            yield from keys(item[1] if isinstance(item, tuple) else item)
+                yield item
+            yield from pairs(item[1] if isinstance(item, tuple) else item)
 
-    return [key.start_mark.line + 1 for key in keys(document(path)) if key.value == name]
+    found = [(key, value) for key, value in pairs(document(path)) if key.value == name]
+    return [key.start_mark.line + 1 for key, value in found if value.tag.rpartition(":")[2] in ("bool", "null")]
 
 
 def duplicate_keys(path: Path) -> list[str]:
