@@ -39,7 +39,9 @@ lint unit golden molecule: $(DEV)/.ready ## one part of the tests; STEP=ruff for
 bench: $(DEV)/.ready ## measure how fast the platform applies, beside kubectl; needs a cluster that is up
 	@PYTHONPATH=tests $(DEV)/bin/python -m bench --inventory $(INVENTORY) $(OPTIONS)
 dev: $(DEV)/.ready ## set up a contributor's checkout: environment and pre-commit's hook
-	@$(DEV)/bin/pre-commit install && echo "ready: see CONTRIBUTING.md. Programs are in $(DEV)/bin"
+	@$(DEV)/bin/pre-commit install
+	@printf '%s\n' "Ready. Each commit is checked now; the programs are in $(DEV)/bin" \
+	  "Next: make lint unit golden, then make up to try it; CONTRIBUTING.md says the rest"
 docs: $(DEV)/.ready ## build the documentation's site into .ansible/docs/site
 	@$(DEV)/bin/python tools/docs.py
 release: $(DEV)/.ready ## build the archive of VERSION and its notes into .ansible/release

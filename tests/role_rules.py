@@ -25,6 +25,9 @@ SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 LOOKS = {"http"}
 """Checks that only look; all others are transactions."""
 SECRET = re.compile(r"(?:password|secret_key|secret_access_key|token|private_key|store_uri|access_key_id)$")
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool, "dict": dict, "float": (float, int), "int": int, "list": list, "path": str, "str": str,
+}  # fmt: skip
 TYPE = re.compile(r"'?type'?: '?(\w+)")
 
 
@@ -139,6 +142,18 @@ def has_defaults_for_its_variables(role: Role) -> Iterator[str]:
                 if not name.startswith(f"{role.name}_"))  # fmt: skip
     yield from (f"{name}: its name must begin with __{role.name}_" for name in sorted(role.private)
                 if not name.startswith(f"__{role.name}_"))  # fmt: skip
+
+
+def has_defaults_that_it_would_take(role: Role) -> Iterator[str]:
+    """A default that is no expression has the type that is documented, and is one of the choices."""
+    for name, option in role.options.items():
+        default, kind = role.defaults.get(name), str(option.get("type"))
+        if name not in role.defaults or (isinstance(default, str) and "{{" in default):
+            continue
+        if kind in TYPES and (not isinstance(default, TYPES[kind]) or isinstance(default, bool) != (kind == "bool")):
+            yield f"{name}: the default {default!r} is not of the type {kind}"
+        if option.get("choices") and default not in option["choices"]:
+            yield f"{name}: the default {default!r} is not one of {option['choices']}"
 
 
 def describes_its_variables(role: Role) -> Iterator[str]:
@@ -270,6 +285,7 @@ RULES: tuple[Rule, ...] = (
     names_itself,
     has_documented_entry_points,
     has_defaults_for_its_variables,
+    has_defaults_that_it_would_take,
     describes_its_variables,
     uses_its_variables,
     hides_secrets,

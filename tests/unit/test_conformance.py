@@ -32,6 +32,13 @@ def test_there_are_components() -> None:
     assert {role.name for role in ROLES if role.is_component} >= {"minio", "mlflow", "postgresql"}
 
 
+def test_secrets_of_the_platform_are_hidden() -> None:
+    options = load(ROOT / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    secrets = [name for name in options if rules.SECRET.search(name)]
+    assert secrets
+    assert [name for name in secrets if options[name].get("no_log") is not True] == []
+
+
 def test_every_scenario_is_of_a_component() -> None:
     found = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
     assert found - {"default", "byo"} == {role.name for role in ROLES if role.is_component}
