@@ -64,7 +64,7 @@ TASKS: dict[str, tuple[list[str], list[str]]] = {
             "{name: Say it, ansible.builtin.debug: {msg: '{{ database_password }}'}, no_log: false}",
         ],
         [
-            "{name: Say it, ansible.builtin.debug: {msg: '{{ database_password }}'}, no_log: '{{ platform_no_log }}'}",
+            "{name: Say it, ansible.builtin.debug: {msg: '{{ database_password }}'}, no_log: true}",
             "{name: Say which, ansible.builtin.debug: {msg: 'the Secret {{ mlflow_aws_secret }}'}}",
             "{name: Apply it, kubernetes.core.k8s: {definition: {kind: ConfigMap, data: {a: b}}}}",
         ],

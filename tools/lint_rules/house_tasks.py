@@ -131,10 +131,10 @@ class SecretsAreNotLogged(HouseRule):
         for text in strings(arguments):
             for expression in EXPRESSION.findall(text):
                 if found := SECRET.search(expression):
-                    return f'{found[0]}: add no_log: "{{{{ platform_no_log | default(true) }}}}"'
+                    return f"{found[0]}: add no_log: true"
         definition = arguments.get("kubernetes.core.k8s") or {}
         if isinstance(definition, dict) and any(text == "Secret" for text in strings(definition)):
-            return 'kind Secret: add no_log: "{{ platform_no_log | default(true) }}"'
+            return "kind Secret: add no_log: true"
         return False
 
 
