@@ -152,9 +152,11 @@ def title(failure: Mapping[str, Any], check: Mapping[str, Any] | None) -> str:
     task = str(failure["task"]).rpartition(" : ")[2]
     if check:
         return f"{failure['host']} failed its check: {check['name']}"
-    if failure.get("phase") in COMPONENT_PHASES:
-        return f"{failure['host']} failed at {failure['phase']}"
-    return f"{failure['host']} failed: {task}" if task else f"{failure['host']} failed"
+    phase = failure.get("phase")
+    if phase in COMPONENT_PHASES:
+        return f"{failure['host']} failed at {phase}"
+    what = phase or failure["host"]  # a stage is the run's, whichever host its task ran on
+    return f"{what} failed: {task}" if task else f"{what} failed"
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:

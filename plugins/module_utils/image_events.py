@@ -31,11 +31,12 @@ class ImageEvents:
         if image not in self._under_way:
             self._under_way.append(image)
             self._emit(image, "begin", what)
+            events.progress(self._host, "", done=self._built, of=of)
         elif what.startswith(BUILT):
             self._under_way.remove(image)
             self._built += 1
             self._emit(image, "end", "built")
-            events.progress(self._host, f"{image} is built", done=self._built, of=of)
+            events.progress(self._host, "", done=self._built, of=of)
         else:
             self._emit(image, "progress", what)
 

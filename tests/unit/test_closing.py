@@ -103,6 +103,8 @@ def test_a_task_that_fails_is_named_and_every_line_of_its_message_shown() -> Non
         failure(host="node1", task="mlops.platform.local_cluster : Start", message="etcd is not ready\nits log"),
         failure(host="node1", task="mlops.platform.local_cluster : Start", message="etcd is not ready\nits log"),
     )
+    stage = failure(host="minio", task="images : Build", message="no space", phase="images")
+    assert closing_lines(document(stage))[2] == "  images failed: Build"
     assert closing_lines(found)[1:] == [
         "",
         "  node1 failed: Start",
