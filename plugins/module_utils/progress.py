@@ -131,11 +131,13 @@ class Run:
         if not row.waits_for:
             return row.message
         waiting = f"waits for {', '.join(row.waits_for)}"
-        busy = next((found for name in row.waits_for if (found := self._find(name)) and found.phase != "wait"), None)
+        busy = next(
+            (found for name in row.waits_for if (found := self._find(name)) and found.phase not in {"", "wait"}), None
+        )
         if busy is None:
             return waiting
         who = f"{busy.name}: " if len(row.waits_for) > 1 else ""
-        return f"{waiting} ({who}{busy.phase or 'goes on'} {now - busy.since:.0f} s)"
+        return f"{waiting} ({who}{busy.phase} {now - busy.since:.0f} s)"
 
     def _image(self, event: Event) -> None:
         """An image has a row of its own from its first step to its last."""
