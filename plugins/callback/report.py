@@ -84,7 +84,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         directory = self._report.directory or new_run_directory(reports, now)
         happened, _ = events.read(events.begin())
         document = self._report.document(now, happened)
-        write_all(directory, document)
         path = os.path.relpath(directory.parent / "latest" / "report.html")
-        for line in closing_lines(document, path, look()):
-            self._display.display(line)
+        try:
+            write_all(directory, document)
+        finally:  # a full disk does not take the first cause with it
+            for line in closing_lines(document, path, look()):
+                self._display.display(line)

@@ -12,7 +12,8 @@ from report_documents import HOSTILE, empty_run, failed_run, healthy_run
 COUNTS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 # The elements and attributes of the schema that Jenkins publishes (junit-10.xsd of its xUnit plugin), as far as used.
 CASE_CHILDREN = {"skipped", "error", "failure", "system-out"}
-SUITE_ATTRIBUTES = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname"}
+ROOT_ATTRIBUTES = {"name", "tests", "failures", "errors", "time"}
+SUITE_ATTRIBUTES = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"}
 
 
 def parsed(document: dict[str, Any]) -> ET.Element:
@@ -32,7 +33,8 @@ def parsed(document: dict[str, Any]) -> ET.Element:
             assert set(case.attrib) == {"classname", "name", "time"}
             assert {child.tag for child in case} <= CASE_CHILDREN
             float(case.attrib["time"])
-    for count in ("tests", *COUNTS):
+    assert set(root.attrib) == ROOT_ATTRIBUTES
+    for count in ("tests", "failures", "errors"):
         assert int(root.attrib[count]) == sum(int(suite.attrib[count]) for suite in root)
     return root
 
@@ -54,7 +56,7 @@ def test_what_failed_what_was_not_tried_what_could_not_be_done() -> None:
     root = parsed(failed_run())
     assert {suite.attrib["name"]: tuple(suite.attrib[count] for count in COUNTS) for suite in root} == {
         "minio": ("1", "0", "1"),
-        "mlflow": ("0", "1", "0"),
+        "mlflow": ("0", "0", "1"),
         "other": ("0", "1", "0"),
     }
     failure = root.find("testsuite/testcase/failure")
@@ -66,6 +68,10 @@ def test_what_failed_what_was_not_tried_what_could_not_be_done() -> None:
     assert error.attrib["message"] == "down"
     assert error.text is not None
     assert error.text.startswith("down\nmore of it\nnext step: ")
+    blocked = root.find("testsuite[@name='mlflow']/testcase")
+    assert blocked is not None
+    assert blocked.attrib["name"] == "do component_apply"
+    assert blocked.find("skipped") is not None
 
 
 def test_a_run_that_was_refused() -> None:
