@@ -81,6 +81,38 @@ def test_an_authority_is_named_only_where_it_is_asked_for() -> None:
     assert verified["options"] == "-c lock_timeout=1s -c statement_timeout=10s"
 
 
+class Ports:
+    """Forwards that say what they lead to."""
+
+    def port(self, namespace: str, service: str, port: int) -> int:
+        assert (namespace, service) == ("data", "store")
+        return 10_000 + port
+
+
+@pytest.mark.parametrize(
+    ("url", "reached"),
+    [
+        ("http://store.data.svc:9000", "http://127.0.0.1:19000"),
+        ("http://store.data.svc.cluster.local", "http://127.0.0.1:10080"),
+        ("http://store.data.example.org/", "http://store.data.example.org"),
+        ("http://[2001:db8::1]:9000", "http://[2001:db8::1]:9000"),
+        # Its certificate is for this name.
+        ("https://store.data.svc:9000", "https://store.data.svc:9000"),
+    ],
+)
+def test_a_service_of_the_cluster_is_reached_through_the_api(url: str, reached: str) -> None:
+    place = Access(cast("Cluster", None), cast("Forwards", Ports()), "ml")
+    assert place.url(External(url, "x")) == reached
+
+
+def test_a_database_in_the_cluster_keeps_the_name_of_its_certificate() -> None:
+    declared = {"login": {"host": "store.data.svc,db2.example.org", "port": "5432"}}
+    place = Access(cast("Cluster", None), cast("Forwards", Ports()), "ml", "/ca.pem", declared)
+    found = arguments(place, DATABASE, "login", "ml", {})
+    assert found["host"] == "store.data.svc,db2.example.org"
+    assert (found["hostaddr"], found["port"]) == ("127.0.0.1,", "15432,5432")
+
+
 @dataclass(frozen=True)
 class Broken(Check):
     """A check that never passes."""

@@ -177,6 +177,7 @@ def test_validations_leave_nothing_behind(facts: dict[str, Any], s3: Any) -> Non
 
 
 WRONG = "Wr0ng/Passw0rd"
+NOWHERE = "https://127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +226,14 @@ def test_a_new_password_reaches_the_pods(site: Callable[..., Run], cluster: Clus
     assert (run.status, run.report["status"]) == (0, "healthy"), run.output
     assert not before & pods(cluster, facts["namespace"])
     assert site().report["changed"] == 0
+
+
+def test_a_service_of_the_cluster_is_an_endpoint_as_well(site: Callable[..., Run]) -> None:
+    """The controller cannot resolve its name, but checks its certificate by it."""
+    run = site(byo_address="database.byo-elsewhere.svc", byo_database_port=5432, mlflow_s3_endpoint_url=NOWHERE)
+    (failure,) = run.report["failures"]
+    assert "mlflow was not touched: S3 keeps bytes: mlflow_s3_endpoint_url: " in failure["message"]
+    assert "database" not in failure["message"]
 
 
 @pytest.fixture

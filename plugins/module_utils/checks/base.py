@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from ansible_collections.mlops.platform.plugins.module_utils.forward import Forw
 
 T = TypeVar("T")
 
+LOOPBACK = "127.0.0.1"
+IN_CLUSTER = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\..+)?")
+"""The name of a Service of the cluster: <service>.<namespace>.svc, with or without the cluster's domain."""
 REQUEST_SECONDS = 10
 """Time for one request of a check; the runner tries again until its own deadline."""
 
@@ -44,18 +48,24 @@ class Access:
     ca_file: str = ""
     declared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def address(self, service: Endpoint) -> tuple[str, int]:
+    def address(self, service: Service) -> tuple[str, int]:
         """Host and port where `service` answers on this machine."""
-        if isinstance(service, External):
-            parts = urlsplit(service.url)
-            return parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
-        return "127.0.0.1", self.forwards.port(service.namespace or self.namespace, service.name, service.port)
+        return LOOPBACK, self.forwards.port(service.namespace or self.namespace, service.name, service.port)
+
+    def reached(self, host: str, port: int) -> tuple[str, int]:
+        """Where `host` answers for this machine: at its name, but a Service's name is known in its cluster alone."""
+        found = IN_CLUSTER.fullmatch(host)
+        return self.address(Service(found[1], port, found[2])) if found else (host, port)
 
     def url(self, service: Endpoint) -> str:
         """The HTTP URL of `service` without a trailing slash."""
-        if isinstance(service, External):
-            return service.url.rstrip("/")
-        host, port = self.address(service)
+        if isinstance(service, Service):
+            host, port = self.address(service)
+        else:
+            parts = urlsplit(service.url)
+            host, port = self.reached(parts.hostname or "", parts.port or 80)
+            if parts.scheme == "https" or host == parts.hostname:
+                return service.url.rstrip("/")
         return f"http://{host}:{port}"
 
     def secret(self, name: str, *keys: str) -> list[str]:

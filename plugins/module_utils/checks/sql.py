@@ -47,15 +47,19 @@ def arguments(
     access: Access, service: Endpoint, credentials: str, database: str, parameters: Mapping[str, str]
 ) -> dict[str, Any]:
     """All arguments of a connection but the login."""
-    host: str
-    port: str | int
+    place: dict[str, Any]
     if isinstance(service, External):
-        host, port = access.secret(credentials, "host", "port")
+        hosts, ports = (item.split(",") for item in access.secret(credentials, "host", "port"))
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        reached = [access.reached(host, int(port)) for host, port in zip(hosts, ports, strict=True)]
+        place = {"host": ",".join(hosts), "port": ",".join(str(port) for _, port in reached)}
+        if [host for host, _ in reached] != hosts:
+            # The name stays, which the server's certificate has; the address is where it is reached.
+            place["hostaddr"] = ",".join("" if at == host else at for host, (at, _) in zip(hosts, reached, strict=True))
     else:
-        host, port = access.address(service)
+        place = dict(zip(("host", "port"), access.address(service), strict=True))
     found = {
-        "host": host,
-        "port": port,
+        **place,
         "dbname": database,
         "connect_timeout": REQUEST_SECONDS,
         "application_name": "mlops.platform",

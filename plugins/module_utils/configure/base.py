@@ -7,14 +7,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Endpoint
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
 
 
 @dataclass(frozen=True)
 class Step(ABC):
     """One step of configuration of the service at `service`."""
 
-    service: Endpoint
+    service: Service
 
     @abstractmethod
     def apply(self, access: Access, check_mode: bool) -> list[str]:
