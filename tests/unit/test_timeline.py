@@ -112,6 +112,15 @@ def test_a_phase_of_the_run_comes_after_everything_before_it(barrier: str) -> No
     ]
 
 
+def test_waiting_makes_no_path_longer() -> None:
+    assert path(
+        Phase("minio", "apply", 0, 1),
+        Phase("mlflow", "wait", 0, 3, ("minio",)),
+        Phase("mlflow", "apply", 3, 4),
+        Phase("lonely", "apply", 0, 3.5),
+    ) == [("lonely", "apply")]
+
+
 def test_gaps_between_phases_are_no_part_of_the_path() -> None:
     run = (Phase("a", "apply", 0, 2), Phase("a", "validate", 10, 11))
     assert sum(item.seconds for item in critical_path(run)) == 3
