@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Self, cast
 
 import psycopg2
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils import health
-from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
+from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS, s3
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     Access,
     Check,
+    CheckFailed,
     External,
     Service,
     parse_endpoint,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.external import explain
+from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import S3RefusedCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import arguments
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
@@ -79,6 +82,37 @@ def test_an_authority_is_named_only_where_it_is_asked_for() -> None:
     verified = arguments(place, DATABASE, "login", "ml", {"sslmode": "verify-full", "options": "-c lock_timeout=1s"})
     assert verified["sslrootcert"] == "/ca.pem"
     assert verified["options"] == "-c lock_timeout=1s -c statement_timeout=10s"
+
+
+@pytest.mark.parametrize(
+    ("answers", "healthy"),
+    [
+        ({"mine": "SignatureDoesNotMatch", "other": "InvalidAccessKeyId"}, True),
+        ({"mine": "AccessDenied", "other": "403"}, True),
+        ({"mine": "", "other": "InvalidAccessKeyId"}, False),
+        ({"mine": "SignatureDoesNotMatch", "other": ""}, False),
+        ({"mine": "SlowDown", "other": "InvalidAccessKeyId"}, False),
+    ],
+    ids=["refused", "refused otherwise", "any secret key", "anybody", "no answer"],
+)
+def test_keys_that_must_be_refused_are(monkeypatch: pytest.MonkeyPatch, answers: dict[str, str], healthy: bool) -> None:
+    class Bucket:
+        def __init__(self, code: str) -> None:
+            self.code = code
+
+        def list_objects_v2(self, **_: object) -> None:
+            if self.code:
+                raise refusal(self.code)
+
+    def connect(_access: Access, _service: External, _region: str, key: str, secret: str) -> Bucket:
+        assert secret != "right"
+        return Bucket(answers["mine" if key == "mine" else "other"])
+
+    monkeypatch.setattr(s3, "connect", connect)
+    check = S3RefusedCheck("refuses", S3, ("bucket",), "login")
+    place = access(**{"access-key": "mine", "secret-key": "right"})
+    with contextlib.nullcontext() if healthy else pytest.raises(CheckFailed, match="was not"):
+        check.run(place)
 
 
 class Ports:
