@@ -44,7 +44,7 @@ class Row:
         """Close the row, once: what comes later follows from it."""
         if self.state == "running":
             self.state, self.ended = state, now
-            self.cause = cause.partition("\n")[0].replace(f"{self.name}: ", "", 1)
+            self.cause = cause.partition("\n")[0].rstrip(":")
 
     def count(self) -> str:
         """How far the phase is, such as "3 of 6"; empty where that is not known."""
@@ -79,7 +79,7 @@ class Run:
     def failed(self, host: str, message: str, now: float) -> None:
         """A task failed; where a phase has said so before, nothing is new."""
         row = self._row_of.get(host) or self._open(host, now)
-        row.end("failed", now, message)
+        row.end("failed", now, message.removeprefix(f"{row.name}: "))
 
     def proven(self, component: str, now: float) -> None:
         """A component is provisioned and its checks are healthy."""
@@ -173,8 +173,11 @@ def _update(row: Row, event: Event) -> None:
         row.message, row.waits_for, row.done, row.of = "", (), None, None
         row.outcomes[phase] = message
         if event.get("failed"):
-            plain = row.stage or row.part_of or phase == "wait"
-            row.end("blocked" if phase == "wait" else "failed", now, message if plain else f"{phase}: {message}")
+            why = message.removeprefix(f"{row.name}: ")
+            if phase == "wait":
+                row.end("blocked", now, why.removeprefix(f"{row.name} ").partition(":")[0])
+            else:
+                row.end("failed", now, why if row.stage or row.part_of else f"{phase}: {why}")
         return
     row.message = message
     row.waits_for = tuple(event.get("waits_for", ()))

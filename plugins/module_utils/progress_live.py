@@ -87,7 +87,7 @@ class Screen:
         for row in self._run.rows:
             if row.state != "running" and id(row) not in self._told:
                 self._told.add(id(row))
-                said = [("not touched" if row.state == "blocked" else "", ""), (printable(closing_text(row)), "")]
+                said = [("not touched:" if row.state == "blocked" else "", ""), (printable(closing_text(row)), "")]
                 self._console.print(self._fit(_columns(MARKS[row.state], row, row.ended - row.begun, said)))
 
     def _fit(self, line: Text) -> Text:

@@ -87,7 +87,7 @@ def test_a_failure_ends_a_row_with_its_first_cause(run: Run) -> None:
     assert [row.state for row in run.rows] == ["failed", "blocked"]
     assert lines(log, 4) == [
         "minio: FAILED, 2.0 s: rollout: StatefulSet ml/minio: ImagePullBackOff",
-        "mlflow: not touched, 3.0 s: mlflow requires minio, which failed: it was not touched",
+        "mlflow: not touched, 3.0 s: requires minio, which failed",
     ]
     assert lines(log, 5) == []
     assert run.count_proven() == 0
