@@ -18,6 +18,8 @@ DEV := $(ENV)-dev
 PLATFORM = $(ENV)/bin/python tools/verbs.py
 CHECK = PATH=$(DEV)/bin:$$PATH $(DEV)/bin/python tools/check.py
 
+preflight: $(ENV)/.ready ## check inventory, machine and cluster, touch nothing: 0 all is well, 2 refused
+	@$(PLATFORM) preflight --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 up: $(ENV)/.ready ## make the platform: cluster, images, components, a first model
 	@$(PLATFORM) up --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 site: $(ENV)/.ready ## provision and validate the components of INVENTORY
@@ -60,4 +62,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: up site validate images down clean shell test lint unit golden molecule bench dev docs release environment help
+.PHONY: preflight up site validate images down clean shell test lint unit golden molecule bench dev docs release environment help

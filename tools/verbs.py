@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.prefix) / "bin"
 CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / "mlops-platform")
 REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
-COULD_NOT_CHECK = 2
+COULD_NOT_CHECK = REFUSED = 2
 """The exit status where there is no report of this run."""
 REPEAT_SECONDS = 10
 SHOW_CURSOR = "\x1b[?25h"
@@ -85,19 +85,25 @@ def said_again(message: str) -> Iterator[None]:
         over.set()
 
 
-def playbook(name: str, inventory: str, options: list[str], lock: int) -> int:
-    """Run a playbook of the project, which holds the lock too; returns the status of ansible-playbook."""
+def playbook(name: str, inventory: str, options: list[str], *locks: int) -> int:
+    """Run a playbook of the project, which holds the locks too; returns the status of ansible-playbook."""
     path = inventory if "/" in inventory else str(ROOT / "inventories" / inventory)
     command = [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / f"{name}.yml"), "-i", path, *options]
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the playbook's to answer, which gets it, too
-    status = subprocess.run(command, env=environment(), cwd=ROOT, check=False, pass_fds=[lock]).returncode
+    status = subprocess.run(command, env=environment(), cwd=ROOT, check=False, pass_fds=locks).returncode
     if status < 0 and sys.stdout.isatty():
         print(SHOW_CURSOR, flush=True)  # somebody killed it while it drew
     return status
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the verb's playbook; `validate` ends with 0 healthy, 1 unhealthy, 2 could not check."""
+    """Run the verb's playbook.
+
+    `validate` ends with 0 healthy, 1 unhealthy, 2 could not check; `preflight`, which changes nothing and so waits for
+    no other run, with 0 or 2.
+    """
+    if arguments.verb == "preflight":
+        return REFUSED if playbook("preflight", arguments.inventory, arguments.options) else 0
     lock = one_at_a_time(arguments.verb)
     started = time.time()
     status = playbook(arguments.verb, arguments.inventory, arguments.options, lock)
@@ -181,7 +187,7 @@ def kubectl_directory(program: str) -> str:
 def main() -> int:
     """Parse the command line and run the verb."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["up", "site", "validate", "images", "down", "clean", "shell"])
+    parser.add_argument("verb", choices=["preflight", "up", "site", "validate", "images", "down", "clean", "shell"])
     parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
     parser.epilog = "After -- come options of ansible-playbook, or the command that the shell runs."
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)

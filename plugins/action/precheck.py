@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.next_steps import next_step
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.cluster_check import (
     reach,
     storage_class,
@@ -38,11 +39,14 @@ class ActionModule(PlatformAction):
             version = reach(cluster)
         except PlatformError as error:
             if arguments["may_be_absent"]:
-                return {"changed": False, "reached": False, "msg": f"not checked, there is no cluster yet: {error}"}
-            raise
+                self.progress("cluster", f"not checked, there is none yet: {error}")
+                return {"changed": False, "reached": False}
+            refuse([str(error)], next_step=next_step(str(error), "", "task"))
         needed = [Needs.parse(item) for item in arguments["needs"]]
         found = survey(cluster, needed, provisions=arguments["provisions"], room=arguments["room"])
         versions = [f"{name} {said}" for name, said in mismatches(compatibility(), {"kubernetes": version})]
         refuse([f"the cluster: {problem}" for problem in versions + found.problems])
+        for line in found.unchecked:
+            self.progress("cluster", f"not checked, {line}")
         about = {"version": version, "storage_class": storage_class(cluster), "nodes": nodes(cluster)}
         return {"changed": False, "reached": True, **about, "unchecked": found.unchecked}

@@ -64,8 +64,10 @@ class Cluster:
         try:
             self.api_client: client.ApiClient = config.new_client_from_config(config_file=kubeconfig)
         except (config.ConfigException, OSError, KeyError, TypeError) as error:
+            missing = kubeconfig and not Path(kubeconfig).exists()
+            reason = "there is no such file" if missing else str(error).removeprefix("Invalid kube-config file. ")
             raise PlatformError(
-                f"platform_kubeconfig: {kubeconfig or 'the default kubeconfig'} cannot be used: {error}; "
+                f"platform_kubeconfig: {kubeconfig or 'the default kubeconfig'} cannot be used: {reason.rstrip('.')}; "
                 "give the path of a kubeconfig with a current context"
             ) from error
 

@@ -20,11 +20,12 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.process import die_with_parent
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Raise one PlatformError for all problems, a line each; nothing where there are none."""
+def refuse(problems: Sequence[str], **details: object) -> None:
+    """Raise one PlatformError with `details` for all problems, a line each; nothing where there are none."""
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise PlatformError(f"{count}, nothing was touched:\n" + "\n".join(f"- {item}" for item in problems))
+        lines = "\n".join(f"- {item}" for item in problems)
+        raise PlatformError(f"{count}, nothing was touched:\n{lines}", **details)
 
 
 class PlatformAction(ActionBase):  # type: ignore[misc]

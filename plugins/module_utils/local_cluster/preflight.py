@@ -89,11 +89,10 @@ def overlap_problems(wanted: Mapping[str, str], existing: Iterable[Route]) -> li
     networks = {name: ipaddress.ip_network(text, strict=False) for name, text in wanted.items()}
     listed = list(existing)
     for number, (name, network) in enumerate(networks.items()):
-        problems += [
-            f"{name} {network} overlaps the route to {route.network} by {route.device}: choose another network"
-            for route in listed
-            if network.overlaps(route.network)
-        ]
+        if overlapping := [route for route in listed if network.overlaps(route.network)]:
+            route, more = overlapping[0], len(overlapping) - 1
+            by = f"{route.device} and {more} more" if more else route.device
+            problems.append(f"{name} {network} overlaps the route to {route.network} by {by}: choose another network")
         problems += [
             f"{name} {network} overlaps {other} {networks[other]}"
             for other in list(networks)[:number]

@@ -64,7 +64,7 @@ def problems(needed: Sequence[Needs], nodes: Sequence[Node]) -> list[str]:
             elif places and (lack := _lack(pods.requests, places)):
                 less = f"allowed is less ({item.component}_resources)"
                 lines.append(f"{item.component}: a pod of {pods.owner} requests {lack}: {less}")
-            sums = totals.setdefault(tuple(node.name for node in places), {})
+            sums = totals.setdefault(tuple(node.name for node in places), {}) if places else {}
             for name, value in pods.requests.items():
                 sums[name] = sums.get(name, 0.0) + value * (pods.count or len(places))
     return lines + _together(totals, nodes)

@@ -59,15 +59,8 @@ def survey(cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room:
     """
     found = Survey()
     _ = cluster.resources  # once, before the threads
-    checks: list[Callable[[Cluster, Sequence[Needs]], list[str]]] = [
-        _kinds,
-        _namespaces,
-        _volumes,
-        _secrets,
-        _node_ports,
-    ]
-    if room:
-        checks.append(_room)
+    checks: list[Check] = [_kinds, _namespaces, _volumes, _storage_classes, _secrets, _node_ports]
+    checks += [_room] if room else []
     with ThreadPoolExecutor(8) as pool:
         allowed = pool.submit(_permissions, cluster, needed, provisions)
         results = [(check, pool.submit(check, cluster, needed)) for check in checks] if provisions else []
