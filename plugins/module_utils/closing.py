@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 
 REPORTED_VERBS = frozenset({"site", "up", "validate"})
 """The playbooks whose runs end with a report."""
-LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o yaml (values are base64)"
+LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o yaml (base64)"
 COMPONENT_PHASES = frozenset({"render", "wait", "apply", "rollout", "configure", "validate"})
 EVENTS, LOGS, LOG_LINES = 3, 2, 5
 """How much of the evidence is shown: the newest events, and the last lines of so many containers."""

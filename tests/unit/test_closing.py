@@ -39,7 +39,7 @@ def test_a_healthy_run_says_where_everything_is() -> None:
         "up: healthy, 2 changed, 1 of 1 checks healthy, 12.3 s",
         "  MLflow   http://10.95.0.1:30500  (login: Secret mlops/mlflow-admin)",
         "  Plain    kubectl port-forward",
-        "  A login  make shell, then kubectl -n <namespace> get secret <name> -o yaml (values are base64)",
+        "  A login  make shell, then kubectl -n <namespace> get secret <name> -o yaml (base64)",
         "  Model    models:/iris@champion, version 1, accuracy 1.00 on the held-out rows",
         "           of run abc, downloaded and compared",
         "  Report   reports/latest/report.json",
