@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ansible import context
 from ansible.errors import AnsibleError
-from ansible_collections.mlops.platform.plugins.module_utils import graph
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import machine
 from ansible_collections.mlops.platform.plugins.module_utils.report import new_run_directory
@@ -42,6 +42,8 @@ class ActionModule(PlatformAction):
         refuse(problems)
         requires = {name: description.requires for name, description in inventory.components.items()}
         result: dict[str, Any] = {"changed": False, "waves": graph.waves(requires, inventory.external)}
+        declared = self._templar.template(task_vars.get("platform_ca_certificates", ""))
+        result["warnings"] = certificates.expiring(str(declared))
         if arguments["reports"]:
             result["run_directory"] = str(new_run_directory(Path(arguments["reports"]), time.time()))
         return result

@@ -64,11 +64,8 @@ class ComponentAction(PlatformAction):
         return kubernetes.connect(str(path) if path else None)
 
     def authorities(self) -> str:
-        """The certificates (PEM) of the variable platform_ca_certificates; warns of those that end soon."""
-        declared = str(self.variable("platform_ca_certificates") or "")
-        for warning in certificates.expiring(declared):
-            self.say(f"warning: {warning}")
-        return certificates.read(declared)
+        """The certificates (PEM) of the variable platform_ca_certificates."""
+        return certificates.read(str(self.variable("platform_ca_certificates") or ""))
 
     def variable(self, name: str) -> Any:
         """The value of a variable of the component's host, as plain data; None where it is not set."""
