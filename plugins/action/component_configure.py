@@ -6,12 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils import events
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, parse_typed
-from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
+from ansible_collections.mlops.platform.plugins.module_utils import configure, events
 from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.health import applied_workloads
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import wait_ready
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
@@ -22,20 +18,9 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
-        where = f"component_spec of {component.name}: configure"
-        steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
         awaited = applied_workloads(cluster, load_memory(cluster, component))
         wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
-        changes: list[str] = []
-        with events.phase(component.name, "configure", of=len(steps)) as configuring, Forwards(cluster) as forwards:
-            access = Access(cluster, forwards, component.namespace)
-            for step in steps:
-                try:
-                    changes += step.apply(access, self.check_mode)
-                except PlatformError:
-                    raise
-                except Exception as error:  # what a client library raises is the user's to read
-                    kind = type(step).__name__
-                    raise PlatformError(f"{component.name}: {kind}: {type(error).__name__}: {error}") from error
+        with events.phase(component.name, "configure", of=len(component.configure)) as configuring:
+            changes = configure.apply(cluster, component, self.check_mode)
             configuring.message = f"{len(changes)} changed" if changes else ""
         return {"changed": bool(changes), "configured": changes}

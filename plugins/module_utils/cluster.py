@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
 import urllib3
@@ -19,6 +19,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from kubernetes import client, config
 from kubernetes.config import kube_config
 from kubernetes.stream import ws_client
+from websocket import WebSocketException
 
 FIELD_MANAGER = "mlops.platform"
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -26,6 +27,7 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 
 Object = dict[str, Any]
 Objects = list[Object]
+Lines = list[str]
 
 
 class ApiError(PlatformError):
@@ -50,6 +52,25 @@ class Resource:
         root = "/apis/" if "/" in self.api_version else "/api/"
         within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{self.api_version}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Tunnel(NamedTuple):
+    """A connection to a port of a pod; `error` tells why the pod's side did not take it, or ended it."""
+
+    connection: socket.socket
+    error: Callable[[], str]
+
+
+class PortForward(ws_client.PortForward):
+    """The client library's, which closes its end where the server ends the connection in the middle."""
+
+    def _proxy(self) -> None:
+        try:
+            cast(Any, super())._proxy()
+        except (OSError, WebSocketException) as error:
+            for port in self.local_ports.values():
+                port.error = port.error or str(error)
+                port.python.close()
 
 
 class Cluster:
@@ -88,10 +109,9 @@ class Cluster:
         """
         url = self.api_client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         headers = self._authorized({"Accept": accept, "Content-Type": content_type})
-        data = json.dumps(body) if body is not None and content_type != "application/json" else body
         return self._answer(
             lambda: self.api_client.rest_client.request(
-                method, url, headers=headers, body=data, _request_timeout=timeout
+                method, url, headers=headers, body=body, _request_timeout=timeout
             )
         )
 
@@ -232,22 +252,37 @@ class Cluster:
         finally:
             response.close()
 
-    def tunnel(self, namespace: str, pod: str, port: int) -> socket.socket:
-        """A connection to a port of a pod. Raises ApiError where there is none."""
+    def tunnel(self, namespace: str, pod: str, port: int) -> Tunnel:
+        """A connection to a port of a pod. Raises ApiError where the server does not make one."""
         # Not by the generated CoreV1Api: every worker would import its models anew, half a second of computing.
         url = f"{self.api_client.configuration.host}{self.resource('v1', 'Pod').path(namespace, pod)}/portforward"
+        address = ws_client.get_websocket_url(url, [("ports", str(port))])
         try:
-            forward = ws_client.portforward_call(
-                self.api_client.configuration,
-                "GET",
-                url,
-                headers=self._authorized({}),
-                query_params=[("ports", str(port))],
-            )
-        except client.ApiException as error:
-            raise ApiError(f"Pod {namespace}/{pod} port {port}: {error.reason}", error.status) from error
-        found: socket.socket = forward.socket(port)
-        return found
+            websocket = ws_client.create_websocket(self.api_client.configuration, address, self._authorized({}))
+        except (client.ApiException, WebSocketException, OSError) as error:
+            raise ApiError(f"Pod {namespace}/{pod} port {port}: {error}", 0) from error
+        forward = cast(Any, PortForward)(websocket, [port])
+        end = forward.local_ports[port]
+        return Tunnel(end.socket, lambda: end.error or "")
+
+    def last_lines(self, pod: Mapping[str, Any], container: str, lines: int = 15, since: int = 0) -> Lines:
+        """The last lines that a container wrote, before its restart where it ended.
+
+        `since` leaves out what is older than so many seconds.
+        """
+        status = pod["status"]
+        statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+        ended = any(
+            item["name"] == container and item.get("restartCount") and not item.get("ready") for item in statuses
+        )
+        path = self.resource("v1", "Pod").path(pod["metadata"]["namespace"], pod["metadata"]["name"])
+        query: dict[str, object] = {"container": container, "tailLines": lines, "previous": str(ended).lower()}
+        if since:
+            query["sinceSeconds"] = since
+        try:
+            return str(self.request("GET", f"{path}/log", query=query)).splitlines()
+        except ApiError as error:
+            return [str(error)]
 
     def _authorized(self, headers: dict[str, str]) -> dict[str, str]:
         self.api_client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)

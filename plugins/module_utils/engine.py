@@ -239,7 +239,7 @@ def _try_again(cluster: Cluster, component: Component) -> None:
     """
     for pod in cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}"):
         problem = pod_problem(pod)
-        if problem and problem[1]:
+        if problem and problem.final:
             cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
 
 

@@ -21,25 +21,32 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     parse_typed,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.external import explain
+from ansible_collections.mlops.platform.plugins.module_utils.checks.lasting import lasting
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
-from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory
+from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory, mark
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
-from ansible_collections.mlops.platform.plugins.module_utils.engine import load_memory
+from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, Manifest, identity, title
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
     AWAITED_KINDS,
     NotReady,
     Progress,
+    complaint,
+    event_time,
     wait_ready,
 )
 
 SIDE_BY_SIDE = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 2.0
+SETTLED_SECONDS = 5.0
+"""How long a service must refuse until it is believed: what was just configured may need so long to be known."""
 EXTERNAL_SECONDS = 5.0
+LOG_SECONDS = 60
+"""How old a line of a log may be to be about what a check saw."""
 
 
 def parse_checks(component: Component) -> list[Check]:
@@ -110,6 +117,8 @@ def _run(
 
         def outcome(check: Check) -> dict[str, Any]:
             found = attempt(check, access, deadline)
+            if found["observed"] is None or (isinstance(found["observed"], int) and found["observed"] >= 500):
+                found["message"] += _server_says(cluster, component, check)
             events.progress(
                 component.name, f"{check.name}: {found['message'] or 'healthy'}", done=next(tried), of=len(checks)
             )
@@ -122,28 +131,52 @@ def _run(
         return outcomes
 
 
+def _server_says(cluster: Cluster, component: Component, check: Check) -> str:
+    """The last complaint in the log of a component of the cluster that could not do its work, where there is one."""
+    if isinstance(check.service, External):
+        return ""
+    for pod in cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}"):
+        if pod["status"].get("phase") == "Running":
+            for container in pod["spec"]["containers"]:
+                if said := complaint(cluster.last_lines(pod, container["name"], since=LOG_SECONDS)):
+                    return f"; {pod['metadata']['name']} says: {said}"
+    return ""
+
+
 def attempt(
     check: Check, access: Access, deadline: float, sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
-    """Run a check until it is healthy or the deadline (of the monotonic clock) passes."""
+    """Run a check until it is healthy, or the deadline (of the monotonic clock) passes, or its failure lasts."""
     started, attempts, pause = time.monotonic(), 0, FIRST_PAUSE_SECONDS
+    lasts_since: float | None = None
     while True:
         attempts += 1
         observed: object = None
         expected: object = None
+        failure: Exception | None = None
         try:
             observed, expected = check.run(access)
-            message = ""
-        except CheckFailed as failure:
-            observed, expected, message = failure.observed, failure.expected, str(failure)
+        except CheckFailed as error:
+            observed, expected, failure = error.observed, error.expected, error
         except Exception as error:  # noqa: BLE001  (whatever a client library raises is an outcome of the check)
-            plain = f"{type(error).__name__}: {error}".strip()
-            message = explain(check.service, error) if isinstance(check.service, External) else plain
-        late = time.monotonic() + pause > deadline
-        if not message or late:
+            failure = error if isinstance(error, PlatformError) else access.trouble(check.service) or error
+        message = _cause(check, failure) if failure else ""
+        now = time.monotonic()
+        lasts_since = (lasts_since or now) if failure and lasting(failure) else None
+        settled = lasts_since is not None and now - lasts_since >= SETTLED_SECONDS
+        if not failure or settled or now + pause > deadline:
             return _outcome(check, message, attempts, observed, expected, time.monotonic() - started)
         sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _cause(check: Check, failure: Exception) -> str:
+    """What a failure says to people, on one line."""
+    if isinstance(failure, (CheckFailed, PlatformError)):
+        return str(failure)
+    if isinstance(check.service, External):
+        return explain(check.service, failure)
+    return " ".join(f"{type(failure).__name__}: {failure}".split())
 
 
 def _outcome(
@@ -196,11 +229,16 @@ def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict
 
 def applied_workloads(cluster: Cluster, memory: Memory) -> list[Manifest]:
     """The objects to wait for among those that were applied, as far as their identity goes."""
+    return [item for item in objects_of(cluster, memory) if item["kind"] in AWAITED_KINDS]
+
+
+def objects_of(cluster: Cluster, memory: Memory) -> list[Manifest]:
+    """The objects that were applied, as far as their identity goes."""
     versions = {(api.rpartition("/")[0], kind): api for api, kind in cluster.resources}
     found: list[Manifest] = []
     for key in memory:
         group, kind, namespace, name = key.rsplit("/", 3)
-        if kind in AWAITED_KINDS and (group, kind) in versions:
+        if (group, kind) in versions:
             metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
             found.append({"apiVersion": versions[(group, kind)], "kind": kind, "metadata": metadata})
     return found
@@ -242,20 +280,35 @@ def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
     try:
         pods = cluster.list("v1", "Pod", component.namespace, f"mlops.platform/component={component.name}")
         names = {pod["metadata"]["name"] for pod in pods}
-        for event in cluster.list("v1", "Event", component.namespace):
+        for event in sorted(cluster.list("v1", "Event", component.namespace), key=event_time):
             about = event["involvedObject"]
-            if event.get("type") == "Warning" and (about["name"] in names or about["name"].startswith(component.name)):
+            if event.get("type") == "Warning" and (about["name"] in names or component.name in about["name"]):
                 found["events"].append(
                     f"{about['kind']} {about['name']}: {event.get('reason')}: {event.get('message')}"
                 )
         for pod in pods:
             for container in _unready(pod):
-                lines = _last_lines(cluster, pod, container["name"], previous=container.get("restartCount", 0) > 0)
-                found["logs"][f"{pod['metadata']['name']}/{container['name']}"] = lines
+                name = f"{pod['metadata']['name']}/{container['name']}"
+                found["logs"][name] = cluster.last_lines(pod, container["name"])
+        found["events"] = found["events"][-10:] + _changed_since(cluster, component)
     except ApiError as error:
         found["events"].append(str(error))
-    found["events"] = found["events"][-10:]
     return found
+
+
+def _changed_since(cluster: Cluster, component: Component) -> list[str]:
+    """The objects that are not as they were applied, one line each: somebody changed or removed them since."""
+    memory = load_memory(cluster, component)
+    applied = objects_of(cluster, memory)
+    present = live(cluster, component, applied)
+    lines = []
+    for item in applied:
+        found, known = present.get(identity(item)), memory[identity(item)]
+        if found is None and item["kind"] != "Job":
+            lines.append(f"{title(item)} was removed after it was applied; `make site` brings it back")
+        elif found and mark(found) != known["mark"]:
+            lines.append(f"{title(item)} was changed after it was applied; `make site` puts it back")
+    return lines
 
 
 def _unready(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -263,12 +316,3 @@ def _unready(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     unready = [item for item in statuses if not item.get("ready")]
     return [item for item in unready if (item.get("state") or {}).get("terminated", {}).get("exitCode") != 0]
-
-
-def _last_lines(cluster: Cluster, pod: Mapping[str, Any], container: str, previous: bool) -> list[str]:
-    path = cluster.resource("v1", "Pod").path(pod["metadata"]["namespace"], pod["metadata"]["name"])
-    query = {"container": container, "tailLines": 15, "previous": str(previous).lower()}
-    try:
-        return str(cluster.request("GET", f"{path}/log", query=query)).splitlines()
-    except ApiError as error:
-        return [str(error)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import FIELD_MANAGER
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
 
 # A container that waits for one of these does not start without somebody's help.
@@ -31,10 +32,7 @@ class State:
 def state(obj: Mapping[str, Any]) -> State:
     """The state of any object by the conventions of its kind."""
     target = title(obj)
-    status = obj.get("status") or {}
-    generation = obj["metadata"].get("generation", 0)
-    observed = status.get("observedGeneration")
-    if observed is not None and observed < generation:
+    if not seen(obj):
         return State(target, False, "the change has not been seen by its controller yet")
     judge = {
         "Deployment": _deployment,
@@ -46,8 +44,17 @@ def state(obj: Mapping[str, Any]) -> State:
     }.get(obj["kind"])
     if judge is None:
         return State(target, True, "exists")
+    if somebody := scaled_away(obj):
+        message = f"is scaled to 0 replicas, by {somebody}"
+        return State(target, False, message, message)
     ready, message, failure = judge(obj)
     return State(target, ready, message, failure)
+
+
+def seen(obj: Mapping[str, Any]) -> bool:
+    """Whether its controller has seen what an object is now: until then its status and its pods are of before."""
+    observed = (obj.get("status") or {}).get("observedGeneration")
+    return observed is None or observed >= obj["metadata"].get("generation", 0)
 
 
 def conditions(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -56,6 +63,19 @@ def conditions(obj: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 Judgement = tuple[bool, str, str | None]
+
+
+def scaled_away(obj: Mapping[str, Any]) -> str | None:
+    """Who scaled a workload to nothing: the field manager of its replicas, where that is not we.
+
+    Scaling through the subresource takes the field from us, but the server does not always say who did it.
+    """
+    managed = obj["metadata"].get("managedFields")
+    if obj["spec"].get("replicas") != 0 or not managed:
+        return None
+    fields = {str(entry.get("manager")): (entry.get("fieldsV1") or {}).get("f:spec") or {} for entry in managed}
+    owners = [manager for manager, spec in fields.items() if "f:replicas" in spec]
+    return None if FIELD_MANAGER in owners else "".join(owners[-1:]) or "somebody"
 
 
 def _deployment(obj: Mapping[str, Any]) -> Judgement:
@@ -108,8 +128,17 @@ def _condition(name: str) -> Any:
     return judge
 
 
-def pod_problem(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
-    """What keeps a pod from being ready, and whether that is final; None where nothing does."""
+@dataclass(frozen=True)
+class Problem:
+    """What keeps a pod from being ready, whether that is final, and which container has said why before it ended."""
+
+    message: str
+    final: bool = False
+    ended: str = ""
+
+
+def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
+    """What keeps a pod from being ready; None where nothing does."""
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") == "Succeeded":
@@ -123,23 +152,27 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
             final = container.get("restartCount", 0) >= CRASHES_UNTIL_FINAL
             cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
             times = container.get("restartCount", 0)
-            return f"pod {name}: container {container['name']} crashed {times} times ({cause})", final
+            message = f"pod {name}: container {container['name']} crashed {times} times ({cause})"
+            return Problem(message, final, container["name"])
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             message = waiting.get("message", "")
-            return f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS
+            return Problem(f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS)
     if status.get("phase") == "Failed":
         ended = [(item.get("state") or {}).get("terminated") or {} for item in statuses]
         codes = ", ".join(f"exit code {item.get('exitCode')}" for item in ended if item.get("exitCode"))
-        return f"pod {name} failed: {status.get('message') or codes}", False
+        failed = [item["name"] for item, end in zip(statuses, ended, strict=True) if end.get("exitCode")]
+        return Problem(f"pod {name} failed: {status.get('message') or codes}", ended=failed[0] if failed else "")
     scheduled = conditions(pod).get("PodScheduled", {})
     if scheduled.get("status") == "False":
-        return f"pod {name} cannot be scheduled: {scheduled.get('message')}", False
+        return Problem(f"pod {name} cannot be scheduled: {scheduled.get('message')}")
     if conditions(pod).get("Ready", {}).get("status") == "True":
         return None
     waits = [
         item["name"] for item in statuses if not item.get("ready") and not (item.get("state") or {}).get("terminated")
     ]
-    return f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}", False
+    return Problem(
+        f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}"
+    )
 
 
 def current_pods(

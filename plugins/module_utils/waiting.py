@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
 
 AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
 REPEAT_SECONDS = 10
+REQUEST = re.compile(r'" [1-5]\d\d\b')
+"""The status of an answer, as servers write it behind the request."""
+COMPLAINT = re.compile(
+    r"error|fatal|fail|denied|cannot|could not|invalid|no such|not found|unable|panic", re.IGNORECASE
+)
 Progress = Callable[[str], None]
 Listed = Callable[[str, str, str], Sequence[Object]]
 """Lists objects by (apiVersion, kind, namespace), each list once in one look at the cluster."""
@@ -95,7 +101,7 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
             states.append(rollout.State(title(manifest), False, "does not exist"))
             continue
         state = rollout.state(found)
-        if not state.ready and found["kind"] in WORKLOADS:
+        if not state.ready and found["kind"] in WORKLOADS and rollout.seen(found):
             state = _with_pods(cluster, listed, found, state)
         states.append(state)
     return states
@@ -115,12 +121,14 @@ def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollou
     newest = rollout.current_pods(workload, pods, sets)
     if workload["kind"] == "StatefulSet":
         _release_stuck_pods(cluster, workload, pods, newest)
-    problems = [problem for problem in map(rollout.pod_problem, newest) if problem]
+    problems = [(problem, pod) for pod in newest if (problem := rollout.pod_problem(pod))]
     if problems:
-        problem, final = min(problems, key=lambda problem: not problem[1])
-        told = "" if final else _newest_event(listed, namespace, newest)
-        message = f"{told}; {problem}" if told else problem
-        failure = f"{state.failure}; {message}" if state.failure else message if final else None
+        problem, pod = min(problems, key=lambda found: not found[0].final)
+        told = "" if problem.final else _newest_event(listed, namespace, newest)
+        message = f"{told}; {problem.message}" if told else problem.message
+        if problem.ended and (problem.final or state.failure):
+            message += _last_words(cluster, pod, problem.ended)
+        failure = f"{state.failure}; {message}" if state.failure else message if problem.final else None
         return rollout.State(state.target, False, f"{state.message}; {message}", failure)
     if state.failure:
         return state
@@ -144,26 +152,46 @@ def _newest_event(listed: Listed, namespace: str, pods: Iterable[Mapping[str, An
     """What was last told of some pods, such as an image that is pulled or a probe that failed; empty where nothing."""
     uids = {pod["metadata"]["uid"] for pod in pods}
     told = [event for event in listed("v1", "Event", namespace) if event["involvedObject"].get("uid") in uids]
-    newest = max(told, key=_told_at, default=None)
+    newest = max(told, key=event_time, default=None)
     if newest is None:
         return ""
     return str(newest["message"]) if newest.get("type") == "Normal" else f"{newest.get('reason')}: {newest['message']}"
 
 
-def _told_at(event: Object) -> str:
-    """When an event was last told, as text that sorts by time."""
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+def _last_words(cluster: Cluster, pod: Mapping[str, Any], container: str) -> str:
+    """The last line in which a container complained before it ended, or else the last one."""
+    lines = cluster.last_lines(pod, container)
+    last = complaint(lines) or next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last}" if last else ""
+
+
+def complaint(lines: Sequence[str]) -> str:
+    """The last of some lines of a log that complains of something; requests that failed are not a cause."""
+    found = [line.strip() for line in lines if COMPLAINT.search(line) and not REQUEST.search(line)]
+    return found[-1] if found else ""
 
 
 def _refusal(listed: Listed, workload: Object) -> str | None:
-    """Why a controller cannot create the pods of a workload, from its newest events."""
-    uid = workload["metadata"]["uid"]
+    """Why a controller cannot create the pods of a workload as it is now, from its newest event."""
+    metadata = workload["metadata"]
+    # Times are of whole seconds: what was said in the second of the last change may be about what was before it.
+    changed = max(
+        (entry["time"] for entry in metadata.get("managedFields") or [] if entry.get("subresource") != "status"),
+        default="",
+    )
     events = [
         event
-        for event in listed("v1", "Event", workload["metadata"]["namespace"])
-        if event["involvedObject"].get("uid") == uid and event.get("reason") == "FailedCreate"
+        for event in listed("v1", "Event", metadata["namespace"])
+        if event["involvedObject"].get("uid") == metadata["uid"]
+        and event.get("reason") == "FailedCreate"
+        and event_time(event) > changed
     ]
-    return str(events[-1]["message"]) if events else None
+    return str(max(events, key=event_time)["message"]) if events else None
+
+
+def event_time(event: Object) -> str:
+    """When an event was last seen: RFC 3339, in UTC."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
 
 
 def _place(manifest: Manifest) -> tuple[str, str, str]:

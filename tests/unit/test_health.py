@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import psycopg2.errors
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils import checks, health
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
@@ -15,10 +16,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     Service,
     expect,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards, NobodyReady, PodRefused
+from botocore.exceptions import ClientError
 
-NOWHERE = cast(Access, None)  # the checks of these tests ask nobody
+NOWHERE = Access(cast(Cluster, None), Forwards(cast(Cluster, None)), "ml")  # the checks of these tests ask nobody
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,48 @@ def test_an_exception_of_a_library_is_an_outcome_with_its_name(pauses: list[floa
     outcome = run((ConnectionRefusedError("nobody listens"),), pauses, seconds=-1)
     assert outcome["message"] == "ConnectionRefusedError: nobody listens"
     assert (outcome["observed"], outcome["expected"]) == (None, None)
+
+
+def answer(status: int, code: str = "Some") -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
+
+
+LASTING = [
+    CheckFailed("read-only", [1], [2]),
+    CheckFailed("answered 500", 500, 200),
+    answer(403, "SignatureDoesNotMatch"),
+    answer(507, "XMinioStorageFull"),
+    psycopg2.OperationalError('FATAL:  password authentication failed for user "mlflow"'),
+    psycopg2.errors.DiskFull("could not extend file: No space left on device"),
+    PlatformError("Secret ml/web does not exist"),
+    PodRefused("port 1 of pod web-0: connection refused"),
+]
+PASSING = [
+    CheckFailed("answered 503", 503, 200),
+    answer(503, "SlowDown"),
+    psycopg2.OperationalError("FATAL:  the database system is starting up"),
+    psycopg2.OperationalError('connection to server at "127.0.0.1", port 1 failed: Connection refused'),
+    NobodyReady("no pod is ready behind Service ml/web"),
+    ApiError("the Kubernetes API cannot be reached", 0),
+    ConnectionResetError("reset"),
+    TimeoutError("timed out"),
+]
+
+
+@pytest.mark.parametrize("error", LASTING, ids=str)
+def test_an_answer_that_lasts_is_believed_before_the_deadline(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setattr(health, "SETTLED_SECONDS", 0)
+    assert run((error, 200), pauses)["healthy"] is False
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+def test_what_may_pass_is_tried_until_the_deadline(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setattr(health, "SETTLED_SECONDS", 0)
+    assert (run((error, error, 200), pauses)["healthy"], len(pauses)) == (True, 2)
 
 
 def test_an_exception_may_pass(pauses: list[float]) -> None:

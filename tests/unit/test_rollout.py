@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import (
     CRASHES_UNTIL_FINAL,
+    Problem,
     State,
     current_pods,
     pod_problem,
@@ -31,6 +32,19 @@ def live(kind: str, *, generation: int = 2, spec: Any = None, **status: Any) -> 
 
 def deployment(**status: Any) -> dict[str, Any]:
     return live("Deployment", **{"observedGeneration": 2, **status})
+
+
+SCALED = [{"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_scaled_to_nothing_by_somebody_else_is_a_failure(kind: str) -> None:
+    obj = live(kind, spec={"replicas": 0}, observedGeneration=2)
+    assert state(obj).ready
+    obj["metadata"]["managedFields"] = SCALED
+    assert (state(obj).ready, state(obj).failure) == (False, "is scaled to 0 replicas, by kubectl")
+    obj["metadata"]["managedFields"] = [*SCALED, {**SCALED[0], "manager": "mlops.platform"}]
+    assert state(obj).ready
 
 
 UNSEEN = "the change has not been seen by its controller yet"
@@ -164,32 +178,32 @@ def waiting(reason: str, message: str = "said why", restarts: int = 0) -> dict[s
     ],
 )
 def test_a_container_that_cannot_start(reason: str, final: bool) -> None:
-    assert pod_problem(pod(waiting(reason))) == (f"pod web-0: container main: {reason}: said why", final)
+    assert pod_problem(pod(waiting(reason))) == Problem(f"pod web-0: container main: {reason}: said why", final)
 
 
 @pytest.mark.parametrize("restarts", range(1, CRASHES_UNTIL_FINAL + 2))
 def test_a_crash_loop_is_final_only_after_some_crashes(restarts: int) -> None:
     found = pod_problem(pod(waiting("CrashLoopBackOff", restarts=restarts), phase="Running"))
     expected = f"pod web-0: container main crashed {restarts} times (exit code 2, Error)"
-    assert found == (expected, restarts >= CRASHES_UNTIL_FINAL)
+    assert found == Problem(expected, restarts >= CRASHES_UNTIL_FINAL, "main")
 
 
 def test_init_containers_are_looked_at_first() -> None:
     made = pod(waiting("PodInitializing"))
     made["status"]["initContainerStatuses"] = [waiting("ImagePullBackOff") | {"name": "prepare"}]
-    assert pod_problem(made) == ("pod web-0: container prepare: ImagePullBackOff: said why", True)
+    assert pod_problem(made) == Problem("pod web-0: container prepare: ImagePullBackOff: said why", True)
 
 
 def test_a_pod_that_no_node_takes() -> None:
     unschedulable = condition("PodScheduled", "False", message="0/1 nodes are available: insufficient memory")
     expected = "pod web-0 cannot be scheduled: 0/1 nodes are available: insufficient memory"
-    assert pod_problem(pod(conditions=[unschedulable])) == (expected, False)
+    assert pod_problem(pod(conditions=[unschedulable])) == Problem(expected)
 
 
 def test_a_pod_that_is_only_slow() -> None:
     made = pod(waiting("ContainerCreating"), {"name": "side", "ready": True, "state": {"running": {}}})
-    assert pod_problem(made) == ("pod web-0 is Pending, not ready: main", False)
-    assert pod_problem(pod()) == ("pod web-0 is Pending, not ready: no container yet", False)
+    assert pod_problem(made) == Problem("pod web-0 is Pending, not ready: main")
+    assert pod_problem(pod()) == Problem("pod web-0 is Pending, not ready: no container yet")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ class Access:
         found = IN_CLUSTER.fullmatch(host)
         return self.address(Service(found[1], port, found[2])) if found else (host, port)
 
+    def trouble(self, service: Endpoint) -> PlatformError | None:
+        """Why the last connection to `service` did not come about, where that is known."""
+        if isinstance(service, External):
+            return None
+        return self.forwards.trouble(service.namespace or self.namespace, service.name, service.port)
+
     def url(self, service: Endpoint) -> str:
         """The HTTP URL of `service` without a trailing slash."""
         if isinstance(service, Service):

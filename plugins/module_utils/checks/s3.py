@@ -97,10 +97,13 @@ def round_trip(s3: S3Client, bucket: str, prefix: str = "") -> None:
 
 
 def _delete(s3: S3Client, bucket: str, key: str, version: str | None) -> None:
+    """Delete an object, and the marker that a bucket with suspended versioning puts in its place."""
     if version:
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
-    else:
-        s3.delete_object(Bucket=bucket, Key=key)
+        return
+    answer = s3.delete_object(Bucket=bucket, Key=key)
+    if answer.get("DeleteMarker"):
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=answer.get("VersionId", "null"))
 
 
 @dataclass(frozen=True)

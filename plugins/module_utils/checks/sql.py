@@ -139,7 +139,7 @@ class SqlSettingsCheck(Check):
         with connect(access, self.service, self.credentials, self.database) as session, session.cursor() as cursor:
             cursor.execute(
                 "SELECT f.name, f.setting, s.pending_restart FROM pg_file_settings f JOIN pg_settings s USING (name) "
-                "WHERE f.name = ANY(%s)",
+                "WHERE f.name = ANY(%s) ORDER BY f.seqno",  # the last one counts: that of ALTER SYSTEM
                 (list(expected),),
             )
             observed = {name: f"{value} (waits for a restart)" if late else value for name, value, late in cursor}

@@ -7,13 +7,39 @@ Adding a step: a frozen dataclass of its parameters with an `apply` method, list
 
 from __future__ import annotations
 
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, parse_typed
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import MinioStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.mlflow import MlflowUserStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.postgresql import PostgresqlStep
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
 STEPS: dict[str, type[Step]] = {
     "minio": MinioStep,
     "postgresql": PostgresqlStep,
     "mlflow_user": MlflowUserStep,
 }
+
+
+def apply(cluster: Cluster, component: Component, check_mode: bool) -> list[str]:
+    """Perform the steps of a component whose workloads are ready; returns what was changed, one line each.
+
+    Raises PlatformError with the step and what its client library said.
+    """
+    where = f"component_spec of {component.name}: configure"
+    steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
+    changes: list[str] = []
+    with Forwards(cluster) as forwards:
+        access = Access(cluster, forwards, component.namespace)
+        for step in steps:
+            try:
+                changes += step.apply(access, check_mode)
+            except PlatformError:
+                raise
+            except Exception as error:  # what a client library raises is the user's to read
+                kind = type(step).__name__
+                raise PlatformError(f"{component.name}: {kind}: {type(error).__name__}: {error}") from error
+    return changes

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import REQUEST_SECONDS, Access
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import REQUEST_SECONDS, Access, Service
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from minio import Minio, MinioAdmin
@@ -66,11 +66,9 @@ class MinioStep(Step):
     versioning: bool = False
 
     def apply(self, access: Access, check_mode: bool) -> list[str]:
+        s3, admin = administrator(access, self.service, self.root)
         host, port = access.address(self.service)
         endpoint = f"{host}:{port}"
-        root = access.secret(self.root, "access-key", "secret-key")
-        s3 = _client(endpoint, *root)
-        admin = MinioAdmin(endpoint=endpoint, credentials=StaticProvider(*root), secure=False, http_client=_impatient())
         changes = self._buckets(s3, check_mode)
         users = json.loads(admin.user_list()) or {}
         policies = json.loads(admin.policy_list()) or {}
@@ -87,7 +85,7 @@ class MinioStep(Step):
                 if check_mode:
                     continue
                 s3.make_bucket(name)
-            status = s3.get_bucket_versioning(name).status
+            status = s3.get_bucket_versioning(name).status or OFF  # a bucket that never had it says nothing
             wanted = ENABLED if self.versioning else (OFF if status == OFF else SUSPENDED)
             if status != wanted:
                 changes.append(f"versioning of {name} set to {wanted}")
@@ -124,6 +122,15 @@ class MinioStep(Step):
             if not check_mode:
                 admin.policy_set(name, user=access_key)
         return changes
+
+
+def administrator(access: Access, service: Service, root: str) -> tuple[Minio, MinioAdmin]:
+    """The clients of the root user, whose Secret is `root`: for buckets, and for users and policies."""
+    host, port = access.address(service)
+    endpoint = f"{host}:{port}"
+    login = access.secret(root, "access-key", "secret-key")
+    admin = MinioAdmin(endpoint=endpoint, credentials=StaticProvider(*login), secure=False, http_client=_impatient())
+    return _client(endpoint, *login), admin
 
 
 def _client(endpoint: str, access_key: str, secret_key: str) -> Minio:

@@ -46,12 +46,16 @@ class PostgresqlStep(Step):
         name = item["name"]
         role, database = sql.Identifier(username), sql.Identifier(name)
         changes: list[str] = []
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (username,))
-        if cursor.fetchone() is None:
+        cursor.execute(
+            "SELECT rolcanlogin AND NOT (rolsuper OR rolcreatedb OR rolcreaterole) FROM pg_roles WHERE rolname = %s",
+            (username,),
+        )
+        found = cursor.fetchone()
+        if found is None:
             changes.append(f"role {username} created")
             statement = "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
-        elif not self._accepted(access, item):
-            changes.append(f"password of role {username} set")
+        elif not found[0] or not self._accepted(access, item):
+            changes.append(f"{'password' if found[0] else 'rights'} of role {username} set")
             statement = "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
         else:
             statement = ""
@@ -62,6 +66,7 @@ class PostgresqlStep(Step):
             changes.append(f"database {name} created")
             if not check_mode:
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+        changes += self._ownership(cursor, name, username, check_mode)
         cursor.execute(
             "SELECT 1 FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl "
             "WHERE datname = %s AND acl.grantee = 0",
@@ -70,6 +75,27 @@ class PostgresqlStep(Step):
         if cursor.fetchone() and not check_mode:
             changes.append(f"database {name} closed to other roles")
             cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+        return changes
+
+    def _ownership(self, cursor: Any, name: str, username: str, check_mode: bool) -> list[str]:
+        """A database that is there belongs to its role, which may do everything in it."""
+        cursor.execute(
+            "SELECT pg_get_userbyid(datdba) = %s, "
+            "(SELECT bool_and(has_database_privilege(%s, oid, p)) FROM unnest(ARRAY['CONNECT', 'CREATE']) AS p) "
+            "FROM pg_database WHERE datname = %s",
+            (username, username, name),
+        )
+        owns, may = cursor.fetchone() or (True, True)
+        role, database = sql.Identifier(username), sql.Identifier(name)
+        changes: list[str] = []
+        if not owns:
+            changes.append(f"database {name} given to {username}")
+            if not check_mode:
+                cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
+        if not may:
+            changes.append(f"rights of {username} in database {name} set")
+            if not check_mode:
+                cursor.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(database, role))
         return changes
 
     def _accepted(self, access: Access, item: Mapping[str, Any]) -> bool:
