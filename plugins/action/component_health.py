@@ -6,7 +6,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.mlops.platform.plugins.module_utils.health import access_lines, evidence, validate
+from ansible_collections.mlops.platform.plugins.module_utils.health import (
+    EXTERNAL_NEXT_STEP,
+    access_lines,
+    evidence,
+    external,
+    validate,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
 
@@ -38,5 +44,7 @@ class ActionModule(ComponentAction):
         first = failed[0]
         result["evidence"] = evidence(cluster, component)
         result["msg"] = f"{component.name} is unhealthy: {first['name']}: {first['message']}"
+        if first["name"] in external(component):
+            result["next_step"] = EXTERNAL_NEXT_STEP
         result["failed"] = bool(arguments["fail_on_unhealthy"])
         return result

@@ -45,6 +45,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 SETTLED_SECONDS = 5.0
 """How long a service must refuse until it is believed: what was just configured may need so long to be known."""
 EXTERNAL_SECONDS = 5.0
+EXTERNAL_NEXT_STEP = "Correct the variable that is named, or the service that it names, and run the same verb again."
 LOG_SECONDS = 60
 """How old a line of a log may be to be about what a check saw."""
 
@@ -76,20 +77,25 @@ def validate(
     return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
 
 
+def external(component: Component) -> dict[str, External]:
+    """The endpoints that are not the platform's own, by the names of the checks that prove them."""
+    return {check.name: check.service for check in parse_checks(component) if isinstance(check.service, External)}
+
+
 def prove_external(cluster: Cluster, component: Component, authorities: str) -> None:
     """See that what is not the platform's own does what the component needs of it, before anything is touched.
 
     Raises PlatformError with the first cause of each endpoint, which names the variable to look at.
     """
-    checks = {check.name: check for check in parse_checks(component) if isinstance(check.service, External)}
-    causes: dict[str, str] = {}
-    for outcome in _run(cluster, component, list(checks.values()), EXTERNAL_SECONDS, authorities, "preflight"):
+    endpoints = external(component)
+    checks = [check for check in parse_checks(component) if check.name in endpoints]
+    causes: dict[External, str] = {}
+    for outcome in _run(cluster, component, checks, EXTERNAL_SECONDS, authorities, "preflight"):
         if not outcome["healthy"]:
-            causes.setdefault(str(checks[outcome["name"]].service), f"{outcome['name']}: {outcome['message']}")
+            causes.setdefault(endpoints[outcome["name"]], f"{outcome['name']}: {outcome['message']}")
     if causes:
         raise PlatformError(
-            f"{component.name} was not touched: {'; '.join(causes.values())}",
-            next_step="Correct the variables that are named and run the same verb again; nothing was changed.",
+            f"{component.name} was not touched: {'; '.join(causes.values())}", next_step=EXTERNAL_NEXT_STEP
         )
 
 

@@ -48,6 +48,7 @@ def refusal(code: str) -> ClientError:
         (S3, SSLError(endpoint_url=S3.url, error=OSError("[SSL: WRONG_VERSION_NUMBER]")), "mlflow_s3_endpoint_url"),
         (S3, refusal("SignatureDoesNotMatch"), "mlflow_aws_secret_access_key"),
         (S3, refusal("InvalidAccessKeyId"), "mlflow_aws_secret_access_key"),
+        (S3, PlatformError("Secret ml/keys does not exist"), "mlflow_aws_secret_access_key"),
         (S3, refusal("NoSuchBucket"), "mlflow_artifact_root"),
         (S3, refusal("AccessDenied"), "mlflow_artifact_root"),
         (DATABASE, psycopg2.OperationalError("SSL error: certificate verify failed"), "platform_ca_certificates"),

@@ -57,9 +57,9 @@ def cluster(facts: dict[str, Any]) -> Cluster:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Callable[..., Run]:
-    """Runs the playbook again, with other variables; its reports are its own."""
+    """Runs a playbook again, with other variables; its reports are its own."""
 
-    def run(**variables: object) -> Run:
+    def run(playbook: str = "site", **variables: object) -> Run:
         program = Path(sys.executable).parent / "ansible-playbook"
         given = tmp_path / "variables.json"  # a command line is echoed, a file is not
         given.write_text(json.dumps(variables), encoding="utf-8")
@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Callable[..., Run]:
             "MLOPS_PLATFORM_REPORTS": str(tmp_path / "reports"),
         }
         done = subprocess.run(
-            [program, "playbooks/site.yml", "-i", "molecule/byo/inventory", "-e", f"@{given}", "-vvv", "--diff"],
+            [program, f"playbooks/{playbook}.yml", "-i", "molecule/byo/inventory", "-e", f"@{given}", "-vvv", "--diff"],
             env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         report = json.loads((tmp_path / "reports" / "latest" / "report.json").read_text(encoding="utf-8"))
@@ -205,6 +205,25 @@ def test_a_wrong_value_is_named_and_nothing_is_touched(
     assert state(cluster, facts["namespace"]) == before
     assert WRONG not in run.output
     assert WRONG not in json.dumps(run.report)
+
+
+def test_a_database_that_is_gone_is_the_first_cause(
+    site: Callable[..., Run], cluster: Cluster, facts: dict[str, Any]
+) -> None:
+    service: dict[str, Any] = {"apiVersion": "v1", "kind": "Service"}
+    service |= {"metadata": {"name": "database", "namespace": facts["elsewhere"]}}
+    cluster.apply({**service, "spec": {"selector": {"app": "nobody"}}})
+    try:
+        run = site("validate")
+    finally:
+        cluster.apply({**service, "spec": {"selector": {"app": "database"}}})
+    (failure,) = run.report["failures"]
+    assert (run.report["status"], failure["kind"]) == ("unhealthy", "check")
+    assert "database writes and rolls back: mlflow_backend_store_uri: " in failure["message"]
+    assert failure["next_step"].startswith("Correct the variable that is named")
+    (component,) = run.report["components"]
+    checks = {check["name"]: check["healthy"] for check in component["checks"]}
+    assert (checks["database writes and rolls back"], checks["S3 keeps bytes"]) == (False, True)
 
 
 def test_what_is_secret_is_in_no_output(site: Callable[..., Run], facts: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ CAUSES = (
     (r"WRONG_VERSION_NUMBER|wrong version number|RECORD_LAYER_FAILURE", "variable", "the server speaks no TLS there"),
     (r"authentication failed|no password supplied|InvalidAccessKeyId|SignatureDoesNotMatch|no pg_hba.conf entry",
      "login", "the login is refused"),
+    (r"^Secret \S+ (does not exist|has no key)", "login", "there are no credentials for it"),
     (r"NoSuchBucket|database \".*\" does not exist", "place", "it does not exist there"),
     (r"AccessDenied|permission denied|read-only transaction", "place", "the login may not do there what it must"),
 )  # fmt: skip

@@ -39,6 +39,7 @@ class HttpCheck(Check):
             auth=(login[0], login[1]) if login else None,
             timeout=REQUEST_SECONDS,
             allow_redirects=False,
+            verify=access.ca_file or True,
         )
         expect(answer.status_code, self.status, f"GET {self.path} answered {answer.status_code}: {answer.text[:200]}")
         if self.contains not in answer.text:
