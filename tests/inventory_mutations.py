@@ -216,6 +216,27 @@ def _unknown_platform_variable(site: Site, chance: random.Random) -> tuple[str, 
     return name, site.variables_file.name
 
 
+def _wrong_shared_value(site: Site, chance: random.Random) -> tuple[str, str]:
+    """A variable of the platform, or of the embedded cluster, of another type or out of its format."""
+    description = chance.choice([_described("local_cluster"), describe(ROOT, name="platform")])
+    names = {id(check): name for name, check in FORMATS.items()}
+    name = chance.choice(sorted(set(description.options) - {"component_role", "component_verb"}))
+    option, check = description.options[name], format_of(name, description.formats)
+    wrong = WRONG_VALUES[names[id(check)]] if check and chance.random() < 0.5 else WRONG_TYPES[option["type"]]
+    value = chance.choice(wrong)
+    listed = wrong is not WRONG_TYPES[option["type"]] and option["type"] == "list"
+    variables = yaml.safe_load(site.variables_file.read_text(encoding="utf-8"))
+    variables[name] = [value] if listed else value
+    site.variables_file.write_text(yaml.safe_dump(variables, sort_keys=False, width=10_000), encoding="utf-8")
+    return name, site.variables_file.name
+
+
+def _same_component(site: Site, chance: random.Random) -> tuple[str, str]:
+    name = chance.choice(sorted(site.components))
+    site.components["another"] = {**site.components[name], "component_role": f"mlops.platform.{name}"}
+    return f"the role {name} in the namespace", ""
+
+
 def _unknown_component(site: Site, chance: random.Random) -> tuple[str, str]:
     name = chance.choice(sorted(site.components))
     wrong = slip(name, chance)
@@ -329,6 +350,8 @@ MUTATIONS: Mapping[str, Callable[[Site, random.Random], tuple[str, str]]] = {
     "another wrong value": _wrong_value,
     "one more wrong value": _wrong_value,
     "unknown variable of the platform": _unknown_platform_variable,
+    "wrong value of all": _wrong_shared_value,
+    "same component": _same_component,
     "unknown component": _unknown_component,
     "missing requirement": _missing_requirement,
     "external endpoint and component": _twice,

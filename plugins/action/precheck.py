@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible.utils.display import Display
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.next_steps import next_step
@@ -39,7 +40,7 @@ class ActionModule(PlatformAction):
             version = reach(cluster)
         except PlatformError as error:
             if arguments["may_be_absent"]:
-                self.progress("cluster", f"not checked, there is none yet: {error}")
+                Display().warning(f"The cluster was not checked, there is none yet: {error}")
                 return {"changed": False, "reached": False}
             refuse([str(error)], next_step=next_step(str(error), "", "task"))
         needed = [Needs.parse(item) for item in arguments["needs"]]
@@ -47,6 +48,6 @@ class ActionModule(PlatformAction):
         versions = [f"{name} {said}" for name, said in mismatches(compatibility(), {"kubernetes": version})]
         refuse([f"the cluster: {problem}" for problem in versions + found.problems])
         for line in found.unchecked:
-            self.progress("cluster", f"not checked, {line}")
+            Display().warning(f"Not checked of the cluster: {line}")
         about = {"version": version, "storage_class": storage_class(cluster), "nodes": nodes(cluster)}
         return {"changed": False, "reached": True, **about, "unchecked": found.unchecked}

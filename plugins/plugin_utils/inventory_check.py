@@ -221,6 +221,7 @@ class Inventory:
     def _relations(self, quiet: bool) -> Iterator[str]:
         """What does not go together; `quiet` where values are already known to be wrong, which may break these."""
         ports: dict[int, str] = {}
+        places: dict[tuple[str, str], str] = {}
         for host, description in self.components.items():
             checks = (self._requirements, self._unique, self._refused, self._image)
             for check in checks:
@@ -230,6 +231,7 @@ class Inventory:
                     if not quiet:
                         yield f"host {host}: {_first_line(error)}"
             yield from self._node_ports(host, description, ports)
+            yield from self._place(host, description, places)
         if not any(set(description.requires) - set(self.components) for description in self.components.values()):
             try:
                 graph.waves(
@@ -277,6 +279,18 @@ class Inventory:
                 secret = bool(description.options[name].get("no_log"))
                 value = "" if secret else f" is {shown(self.effective(host, description.name, name))}"
                 yield f"{self.where(host, name)}: {name}{value}: {templar.template(rule['because'])}"
+
+    def _place(self, host: str, description: Description, taken: dict[tuple[str, str], str]) -> Iterator[str]:
+        """Each role once in a namespace: its objects have the same names there."""
+        variable = f"{description.name}_namespace"
+        try:
+            place = (description.name, str(self.effective(host, description.name, variable)))
+        except AnsibleError:  # said already
+            return
+        if place in taken:
+            both = f"{taken[place]} and {host} are both the role {place[0]} in the namespace {place[1]}"
+            yield f"inventory: {both}: give one of them another {variable}"
+        taken.setdefault(place, host)
 
     def _image(self, host: str, description: Description) -> Iterator[str]:
         """The version of an image that is built is the platform's pin."""

@@ -28,9 +28,10 @@ KINDS = {
     "v1": {"ConfigMap": "configmaps", "Namespace": "namespaces", "Node": "nodes", "Pod": "pods", "Secret": "secrets",
            "PersistentVolumeClaim": "persistentvolumeclaims", "Service": "services"},
     "apps/v1": {"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"},
+    "scheduling.k8s.io/v1": {"PriorityClass": "priorityclasses"},
     "storage.k8s.io/v1": {"StorageClass": "storageclasses", "CSIStorageCapacity": "csistoragecapacities"},
 }  # fmt: skip
-CLUSTER_WIDE = ("Namespace", "Node", "StorageClass")
+CLUSTER_WIDE = ("Namespace", "Node", "PriorityClass", "StorageClass")
 EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 GIBIBYTE = 1024**3
 
@@ -385,6 +386,18 @@ def test_secrets_that_nobody_makes(cluster: Cluster, api: Api) -> None:
     assert problems(cluster, needed(user, secrets=[{"name": "login", "generate": ["password"]}])) == []
     api.put("/api/v1/namespaces/mlops/secrets/login", {"data": {}})
     assert problems(cluster, needed(user)) == []
+
+
+def test_secrets_to_pull_with(cluster: Cluster) -> None:
+    (line,) = problems(cluster, needed(workload(pod=pod_spec(imagePullSecrets=[{"name": "registry"}]))))
+    assert "uses the Secret mlops/registry" in line
+
+
+def test_priority_classes(cluster: Cluster, api: Api) -> None:
+    wanted = needed(workload(pod=pod_spec(priorityClassName="platfrom")))
+    api.lists["/apis/scheduling.k8s.io/v1/priorityclasses"] = [{"metadata": {"name": "platform"}}]
+    (line,) = problems(cluster, wanted)
+    assert line.startswith("search: there is no PriorityClass 'platfrom'; did you mean platform?")
 
 
 def test_node_ports_of_others(cluster: Cluster, api: Api) -> None:

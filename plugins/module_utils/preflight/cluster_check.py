@@ -59,7 +59,7 @@ def survey(cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room:
     """
     found = Survey()
     _ = cluster.resources  # once, before the threads
-    checks: list[Check] = [_kinds, _namespaces, _volumes, _storage_classes, _secrets, _node_ports]
+    checks: list[Check] = [_kinds, _namespaces, _volumes, _storage_classes, _secrets, _node_ports, _priority_classes]
     checks += [_room] if room else []
     with ThreadPoolExecutor(8) as pool:
         allowed = pool.submit(_permissions, cluster, needed, provisions)
@@ -263,6 +263,20 @@ def _node_ports(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
             if port in wanted
         ]
     return lines
+
+
+def _priority_classes(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
+    """PriorityClasses that are missing: pods that name one are refused."""
+    wanted = sorted({(item.component, name) for item in needed for name in item.priority_classes})
+    if not wanted:
+        return []
+    known = sorted(item["metadata"]["name"] for item in cluster.list("scheduling.k8s.io/v1", "PriorityClass"))
+    return [
+        f"{component}: there is no PriorityClass {name!r}{nearest(name, known)} "
+        f"(the cluster has {', '.join(known)}; component_priority_class)"
+        for component, name in wanted
+        if name not in known
+    ]
 
 
 def _room(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:

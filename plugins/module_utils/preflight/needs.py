@@ -50,7 +50,7 @@ class Needs:
 
     `labels` are those that its own `namespace` must have; `objects` are identities; `kinds` are (apiVersion, kind,
     namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
-    `secrets_made` (namespace, name); `node_ports` are (port, Service).
+    `secrets_made` (namespace, name); `node_ports` are (port, Service); `priority_classes` are names.
     """
 
     component: str
@@ -65,6 +65,7 @@ class Needs:
     secrets_used: Sequence[Sequence[str]]
     secrets_made: Sequence[Sequence[str]]
     node_ports: Sequence[Sequence[Any]]
+    priority_classes: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a task returns it."""
@@ -89,6 +90,8 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
     spaces = {component.namespace, *(space for space, _ in made)}
     spaces |= {item["metadata"]["namespace"] for item in manifests if item["metadata"].get("namespace")}
     definitions = [item["spec"] for item in manifests if item["kind"] == "CustomResourceDefinition"]
+    workloads = [item["spec"]["template"]["spec"] for item in manifests if item["kind"] in WORKLOADS]
+    classes = {str(pod.get("priorityClassName") or "") for pod in workloads}
     services = [item for item in manifests if item["kind"] == "Service"]
     return Needs(
         component=component.name,
@@ -108,6 +111,7 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
             for port in item["spec"].get("ports") or []
             if port.get("nodePort")
         ],
+        priority_classes=sorted(classes - {""}),
     )
 
 
@@ -174,7 +178,7 @@ def _claim(name: str, namespace: str, spec: Mapping[str, Any]) -> Claim:
 
 def _secrets(pod: Mapping[str, Any]) -> set[str]:
     """The Secrets without which a pod does not start."""
-    found: set[str] = set()
+    found: set[str] = {item["name"] for item in pod.get("imagePullSecrets") or []}
     for volume in pod.get("volumes") or []:
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
             secret = source.get("secret") or {}
