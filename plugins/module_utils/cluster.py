@@ -129,7 +129,10 @@ class Cluster:
             raise ApiError(f"the Kubernetes API at {host} cannot be reached: {_root_cause(error)}", 0) from error
         self.warnings |= {_warning(line) for line in response.headers.getlist("Warning")}
         text = raw.decode("utf-8", "replace")
-        return json.loads(text) if text.startswith(("{", "[")) else text
+        try:
+            return json.loads(text)
+        except ValueError:  # a log, whatever it begins with
+            return text
 
     @functools.cached_property
     def resources(self) -> dict[tuple[str, str], Resource]:

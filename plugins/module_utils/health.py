@@ -46,6 +46,8 @@ SETTLED_SECONDS = 5.0
 """How long a service must refuse until it is believed: what was just configured may need so long to be known."""
 EXTERNAL_SECONDS = 5.0
 EXTERNAL_NEXT_STEP = "Correct the variable that is named, or the service that it names, and run the same verb again."
+SAID_ALREADY = 40
+"""Characters at the end of a server's complaint by which it is known again in what its client says."""
 LOG_SECONDS = 60
 """How old a line of a log may be to be about what a check saw."""
 
@@ -123,8 +125,10 @@ def _run(
 
         def outcome(check: Check) -> dict[str, Any]:
             found = attempt(check, access, deadline)
-            if found["observed"] is None or (isinstance(found["observed"], int) and found["observed"] >= 500):
-                found["message"] += _server_says(cluster, component, check)
+            seen = found["observed"]
+            if not found["healthy"] and (seen is None or (isinstance(seen, int) and seen >= 500)):
+                said = _server_says(cluster, component, check)
+                found["message"] += "" if said[-SAID_ALREADY:] in found["message"] else f"; {said}"
             events.progress(
                 component.name, f"{check.name}: {found['message'] or 'healthy'}", done=next(tried), of=len(checks)
             )
@@ -145,7 +149,7 @@ def _server_says(cluster: Cluster, component: Component, check: Check) -> str:
         if pod["status"].get("phase") == "Running":
             for container in pod["spec"]["containers"]:
                 if said := complaint(cluster.last_lines(pod, container["name"], since=LOG_SECONDS)):
-                    return f"; {pod['metadata']['name']} says: {said}"
+                    return f"{pod['metadata']['name']} says: {said}"
     return ""
 
 

@@ -46,6 +46,7 @@ class MlflowApi:
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         answer = self._session.request(method, self._url + path, timeout=REQUEST_SECONDS, **arguments)
         if not answer.ok:
+            self._session.close()  # the server ends the connection on which it failed
             raise CheckFailed(
                 f"{method} {path} answered {answer.status_code}: {answer.text[:300]}", answer.status_code, 200
             )

@@ -1,0 +1,78 @@
+"""Plays rounds of faults: injects them, validates with and without the check that must see each, has all repaired."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ansible_collections.mlops.platform.plugins.module_utils.graph import waves
+from faults.faults import ROUNDS, Fault
+from faults.platform import Outcomes, Platform
+
+Place = tuple[str, str]
+"""A component and one of its checks."""
+
+
+@dataclass
+class Played:
+    """What came of a round."""
+
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    mutants: dict[Place, Outcomes] = field(default_factory=dict)
+    """The outcomes where that check was taken out."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long the validation of each component took, from the moment at which its fault was final."""
+    repaired: dict[str, Outcomes] = field(default_factory=dict)
+
+
+class Stage:
+    """Each round is played once, when the first of its tests asks for it."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._played: dict[int, Played] = {}
+        self._repair()
+
+    def played(self, fault: Fault) -> Played:
+        """The round in which a fault was in force."""
+        number = next(number for number, faults in enumerate(ROUNDS) if fault in faults)
+        if number not in self._played:
+            self._played[number] = self._play(ROUNDS[number])
+        return self._played[number]
+
+    def _play(self, faults: Sequence[Fault]) -> Played:
+        found = Played()
+        places = dict.fromkeys((name, check) for fault in faults for name, check, _ in fault.expected)
+        injections = [contextlib.contextmanager(fault.inject)(self._platform) for fault in faults]
+        with ThreadPoolExecutor(16) as pool, contextlib.ExitStack() as stack:
+            entering = [pool.submit(injection.__enter__) for injection in injections]
+            for injection, entered in zip(injections, entering, strict=True):
+                if not entered.exception():
+                    stack.push(injection)
+            for entered in entering:
+                entered.result()
+            jobs = {name: pool.submit(self._validate, name) for name, _ in places}
+            mutants = {
+                (name, check): pool.submit(self._platform.validate, name, without=check) for name, check in places
+            }
+            for name, job in jobs.items():
+                found.outcomes[name], found.seconds[name] = job.result()
+            found.mutants = {place: job.result() for place, job in mutants.items()}
+        self._repair()
+        with ThreadPoolExecutor(8) as pool:
+            names = list(self._platform.components)
+            found.repaired = dict(zip(names, pool.map(self._platform.validate, names), strict=True))
+        return found
+
+    def _repair(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            for wave in waves({name: item.requires for name, item in self._platform.components.items()}):
+                list(pool.map(self._platform.repair, wave))
+
+    def _validate(self, name: str) -> tuple[Outcomes, float]:
+        started = time.monotonic()
+        outcomes = self._platform.validate(name)
+        return outcomes, time.monotonic() - started

@@ -1,0 +1,18 @@
+"""The page about validation tells of every fault that the tests inject; each component has its share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from faults.faults import FAULTS, rows
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
+
+
+def test_the_page_has_the_table() -> None:
+    assert "\n".join(rows()) in PAGE.read_text(encoding="utf-8")
+
+
+def test_each_component_has_five_faults_at_least() -> None:
+    assert min(Counter(fault.component for fault in FAULTS).values()) >= 5
