@@ -21,7 +21,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.description import Description, describe
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import FORMATS, format_of
-from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory, hosts_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BASES = sorted(path.parent for path in (ROOT / "inventories").glob("*/hosts.yml"))
@@ -112,9 +112,10 @@ def read(path: Path, loader: DataLoader) -> Inventory:
     loader.set_basedir(str(ROOT / "playbooks"))
     manager = InventoryManager(loader=loader, sources=[str(path)])
     variables = HostVars(manager, VariableManager(loader=loader, inventory=manager), loader)
+    groups = {name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()}
     return Inventory(
-        groups={name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()},
-        variables={host.name: variables.raw_get(host.name) for host in manager.get_hosts()},
+        groups=groups,
+        variables={name: variables.raw_get(name) for name in hosts_of(groups)},
         hostvars=variables,
         templar=Templar(loader=loader, variables={}),
         loader=loader,

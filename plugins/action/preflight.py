@@ -15,7 +15,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import machine
 from ansible_collections.mlops.platform.plugins.module_utils.report import new_run_directory
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
-from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory, hosts_of
 from ansible_collections.mlops.platform.plugins.plugin_utils.local_cluster import machine_of
 
 
@@ -29,7 +29,7 @@ class ActionModule(PlatformAction):
         hostvars = task_vars["hostvars"]
         inventory = Inventory(
             groups=task_vars["groups"],
-            variables={name: hostvars.raw_get(name) for name in task_vars["groups"]["all"]},
+            variables={name: hostvars.raw_get(name) for name in hosts_of(task_vars["groups"])},
             hostvars=hostvars,
             templar=self._templar,
             loader=self._loader,

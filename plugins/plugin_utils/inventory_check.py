@@ -344,6 +344,12 @@ class Inventory:
         return found if isinstance(found, Mapping) else {}
 
 
+def hosts_of(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The hosts that the platform has to do with, in an inventory that may have many others."""
+    found = dict.fromkeys(host for group in GROUPS for host in groups.get(group, ()))
+    return list(found) or list(groups["all"])
+
+
 def compatibility() -> list[versions.Pair]:
     """The table of versions that go together."""
     return [versions.Pair(**row) for row in plain(COLLECTION / "meta" / "versions.yml")]

@@ -27,11 +27,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs imp
 KINDS = {
     "v1": {"ConfigMap": "configmaps", "Namespace": "namespaces", "Node": "nodes", "Pod": "pods", "Secret": "secrets",
            "PersistentVolumeClaim": "persistentvolumeclaims", "Service": "services"},
+    "apiregistration.k8s.io/v1": {"APIService": "apiservices"},
+    "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
     "apps/v1": {"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"},
     "scheduling.k8s.io/v1": {"PriorityClass": "priorityclasses"},
     "storage.k8s.io/v1": {"StorageClass": "storageclasses", "CSIStorageCapacity": "csistoragecapacities"},
 }  # fmt: skip
-CLUSTER_WIDE = ("Namespace", "Node", "PriorityClass", "StorageClass")
+CLUSTER_WIDE = ("APIService", "Namespace", "Node", "PriorityClass", "StorageClass")
 EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 GIBIBYTE = 1024**3
 
@@ -230,19 +232,21 @@ def test_what_pods_request() -> None:
     assert requests_of(side)["memory"] == 256 * 1024**2
 
 
+SCALER = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "scaled", "namespace": "mlops"},
+    "spec": {"minReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "scaled"}},
+}
+
+
 def test_how_many_pods_there_will_be() -> None:
-    scaler = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "scaled", "namespace": "mlops"},
-        "spec": {"minReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "scaled"}},
-    }
     found = needed(
         workload(),
         workload(name="scaled"),
         workload("DaemonSet", "each"),
         workload("StatefulSet", "set", replicas=4),
-        scaler,
+        SCALER,
     )
     assert {pods.owner.rpartition("/")[2]: pods.count for pods in found.pods} == {
         "search": 1,
@@ -270,6 +274,7 @@ def test_pods_that_fit_beside_those_of_others() -> None:
     # Its own pods, and those that have ended, make way.
     assert room(two, [SMALL], [running("mlops", "search"), running("other", "x", "Succeeded")]) == []
     assert room(two, [SMALL], [running("other", "search")]) == []
+    assert room(needed(workload(replicas=2), workload("Job", "first")), [SMALL], [running("other", "search")]) == []
     (line,) = room(needed(workload(replicas=3)), [SMALL], [running("other", "search")])
     assert line.startswith("all pods together request 3.00 GiB of memory; 2.00 GiB of memory of 8.00 GiB")
 
@@ -290,6 +295,8 @@ def test_nodes_that_take_no_such_pods() -> None:
     (line,) = room(needed(workload(pod=pod_spec(nodeSelector={"disk": "fast"}))), [SMALL])
     assert "none has the labels disk=fast" in line
     assert room(needed(workload("DaemonSet")), [tainted]) == []
+    starting = node("a", [{"key": capacity.STARTING, "effect": "NoSchedule"}], cpu="8", memory="64Gi", pods="110")
+    assert room(needed(workload()), [starting]) == []
     cordoned = {**SMALL, "spec": {"unschedulable": True}}
     assert len(room(needed(workload()), [cordoned])) == 1
 
@@ -374,6 +381,13 @@ def test_kinds_that_nothing_serves(cluster: Cluster) -> None:
         "spec": {"group": "example.org", "names": {"kind": "Thing"}},
     }
     assert [line for line in problems(cluster, needed(thing, definition)) if "Thing" in line] == []
+
+
+def test_an_autoscaler_needs_metrics(cluster: Cluster, api: Api) -> None:
+    (line,) = problems(cluster, needed(SCALER))
+    assert line.startswith("search scales by CPU use, and nothing serves metrics: install metrics-server")
+    api.put("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io", {"metadata": {}})
+    assert problems(cluster, needed(SCALER)) == []
 
 
 def test_secrets_that_nobody_makes(cluster: Cluster, api: Api) -> None:

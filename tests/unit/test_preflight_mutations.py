@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,11 @@ from inventory_mutations import BASES, MUTATIONS, WRONG_VALUES, Broken, Site, mu
 COUNT = 5 * len(MUTATIONS)
 SEED = int(os.environ.get("MUTATION_SEED") or time.time_ns() % 2**32)
 PLACE = re.compile(r"(?P<file>/\S+):(?P<line>\d+): ")
+
+
+CONNECTIONS: list[object] = []
+"""Where this process connected to, as Python's own audit tells."""
+sys.addaudithook(lambda event, arguments: CONNECTIONS.append(arguments) if event == "socket.connect" else None)
 
 
 class Loader(DataLoader):  # type: ignore[misc]
@@ -67,8 +73,10 @@ def test_what_is_mutated_is_good_before(base: Path, tmp_path: Path, loader: Data
 def test_a_mistake_is_refused_by_its_name_and_place(number: int, broken: list[Broken], loader: DataLoader) -> None:
     case = broken[number]
     print(f"seed {SEED}, number {number}: {case}")
+    CONNECTIONS.clear()
     problems = read(case.path, loader).problems()
     print("\n".join(problems))
+    assert CONNECTIONS == []
     named = [line for line in problems if case.names in line]
     assert named, "no message names it"
     assert all("\n" not in line and "Traceback" not in line for line in problems)

@@ -12,6 +12,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import CO
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import amount
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs import Amounts, Needs, Pods, requests_of
 
+STARTING = "node.kubernetes.io/not-ready"
+"""The taint of a node that has just been started; it goes away by itself."""
 ENDED = ("Succeeded", "Failed")
 GIBIBYTE = 1024**3
 
@@ -32,7 +34,7 @@ class Node:
         return selected and all(
             any(_tolerates(item, taint) for item in pods.tolerations)
             for taint in self.taints
-            if taint.get("effect") in ("NoSchedule", "NoExecute")
+            if taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") != STARTING
         )
 
 
@@ -64,7 +66,8 @@ def problems(needed: Sequence[Needs], nodes: Sequence[Node]) -> list[str]:
             elif places and (lack := _lack(pods.requests, places)):
                 less = f"allowed is less ({item.component}_resources)"
                 lines.append(f"{item.component}: a pod of {pods.owner} requests {lack}: {less}")
-            sums = totals.setdefault(tuple(node.name for node in places), {}) if places else {}
+            lasts = places and not pods.owner.startswith("Job ")
+            sums = totals.setdefault(tuple(node.name for node in places), {}) if lasts else {}
             for name, value in pods.requests.items():
                 sums[name] = sums.get(name, 0.0) + value * (pods.count or len(places))
     return lines + _together(totals, nodes)

@@ -20,7 +20,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.values im
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 GIBIBYTE = 1024**3
 Check = Callable[[Cluster, Sequence[Needs]], list[str]]
-METRICS = ("metrics.k8s.io/v1beta1", "PodMetrics")
+METRICS = "v1beta1.metrics.k8s.io"
+"""The APIService of what autoscalers go by; its server may be starting."""
 
 
 def reach(cluster: Cluster) -> str:
@@ -59,7 +60,16 @@ def survey(cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room:
     """
     found = Survey()
     _ = cluster.resources  # once, before the threads
-    checks: list[Check] = [_kinds, _namespaces, _volumes, _storage_classes, _secrets, _node_ports, _priority_classes]
+    checks: list[Check] = [
+        _kinds,
+        _metrics,
+        _namespaces,
+        _volumes,
+        _storage_classes,
+        _secrets,
+        _node_ports,
+        _priority_classes,
+    ]
     checks += [_room] if room else []
     with ThreadPoolExecutor(8) as pool:
         allowed = pool.submit(_permissions, cluster, needed, provisions)
@@ -105,11 +115,16 @@ def _kinds(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
                 custom = is_custom({"apiVersion": api_version})
                 hint = "install what defines it" if custom else "the cluster is too old, or has it turned off"
                 lines.append(f"{item.component} needs the kind {kind} of {api_version}, which is not served: {hint}")
-            if kind == "HorizontalPodAutoscaler" and METRICS not in cluster.resources:
-                lines.append(
-                    f"{item.component} scales by CPU use, and nothing serves {METRICS[0]}: install metrics-server"
-                )
     return lines
+
+
+def _metrics(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
+    """Autoscalers that would have nothing to go by."""
+    scaling = [item.component for item in needed if any(kind == "HorizontalPodAutoscaler" for _, kind, _ in item.kinds)]
+    if not scaling or cluster.get("apiregistration.k8s.io/v1", "APIService", METRICS):
+        return []
+    why = "scales by CPU use, and nothing serves metrics: install metrics-server"
+    return [f"{component} {why} ({component}_autoscaling_enabled)" for component in scaling]
 
 
 def _namespaces(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
@@ -286,3 +301,16 @@ def _room(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
     pods: dict[str, Any] = cluster.request("GET", "/api/v1/pods", query=query)
     nodes = capacity.nodes_with_room(cluster.list("v1", "Node"), pods["items"], ours)
     return capacity.problems(needed, nodes)
+
+
+CHECKS: tuple[Check, ...] = (
+    _kinds,
+    _metrics,
+    _namespaces,
+    _volumes,
+    _storage_classes,
+    _secrets,
+    _node_ports,
+    _priority_classes,
+)
+"""What is asked besides permissions and room, where components are provisioned."""
