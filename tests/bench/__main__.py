@@ -1,7 +1,8 @@
 """How fast the platform applies, beside kubectl and beside what Ansible users know: `make bench`.
 
-Needs the cluster of INVENTORY to be up. Writes docs/performance.md, .json and .svg; with --quick, which takes a
-minute and shows whether everything works, it writes them below reports/ instead.
+Needs the cluster of INVENTORY to be up, and in its registry the image of CoreDNS, which serves what the checks ask
+for. Writes docs/performance.md, .json and .svg; with --quick, which takes a minute or two and shows whether
+everything works, it writes them below reports/ instead.
 """
 
 from __future__ import annotations

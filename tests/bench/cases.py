@@ -49,7 +49,9 @@ class Bench:
         self._revision += 1
         return self._revision
 
-    def playbook(self, path: Path, inventory: Path, state: State, **more: str) -> measure.Run:
+    def playbook(
+        self, path: Path, inventory: Path, state: State, report: Path | None = None, **more: str
+    ) -> measure.Run:
         """One run of a playbook on synthetic components, of which each has the objects of `state`."""
         variables = {
             "bench_objects": state.objects,
@@ -66,14 +68,13 @@ class Bench:
             "ANSIBLE_CALLBACKS_ENABLED": "mlops.platform.report,task_times",
             "BENCH_TIMES": str(times),
         }
-        given = json.dumps({**variables, **more})
-        return measure.run(
-            [str(self.bin / "ansible-playbook"), str(path), "-i", str(inventory), "-e", given], env, ROOT, times
-        )
+        command = [self.bin / "ansible-playbook", path, "-i", inventory, "-e", json.dumps({**variables, **more})]
+        return measure.run(list(map(str, command)), env, ROOT, times, report)
 
     def site(self, inventory: Path, state: State) -> measure.Run:
         """One run of the platform's own playbook."""
-        return self.playbook(ROOT / "playbooks" / "site.yml", inventory, state)
+        report = Path(self.env["MLOPS_PLATFORM_REPORTS"]) / "latest" / "report.json"
+        return self.playbook(ROOT / "playbooks" / "site.yml", inventory, state, report)
 
     def rendered(self, inventory: Path, state: State) -> Path:
         """The manifests of such a run, as a file for others to apply."""
@@ -124,9 +125,10 @@ def compared(bench: Bench, change: str, states: Sequence[State]) -> dict[str, An
     bench.say(f"{count} objects, changed: {change}")
     inventory = synthetic.write(bench.work, {ONE: []}, checked=False)
     theirs = [replace(state, namespace=f"{state.namespace}-kubectl") for state in states]
-    for state in theirs:
+    manifests: dict[State, Path] = {}
+    for state in dict.fromkeys(theirs):
         bench.create_namespace(state.namespace)
-    manifests = [bench.rendered(inventory, state) for state in theirs]
+        manifests[state] = bench.rendered(inventory, state)
     runs: list[measure.Run] = []
 
     def ours(number: int) -> float:
@@ -134,7 +136,7 @@ def compared(bench: Bench, change: str, states: Sequence[State]) -> dict[str, An
         return runs[-1].seconds
 
     seconds = measure.in_turn(
-        len(states), {"run": ours, "kubectl": lambda number: bench.apply_by_kubectl(manifests[number])}
+        len(states), {"run": ours, "kubectl": lambda number: bench.apply_by_kubectl(manifests[theirs[number]])}
     )
     seconds["apply"] = [item.of(measure.APPLY) for item in runs]
     ratios = {part: measure.ratio(seconds[part], seconds["kubectl"]) for part in ("apply", "run")}
@@ -145,7 +147,7 @@ def phases(run: measure.Run) -> dict[str, float]:
     """The share of each part of a run of one component: start-up, checks, applying, validating, all the rest."""
     parts = {
         "start of ansible-playbook": min(task.begin for task in run.tasks) - run.begin,
-        "checks of inventory and cluster": run.of("preflight", "precheck"),
+        "checks of inventory and cluster": run.of("preflight", "component_survey", "precheck"),
         "applying": run.of(measure.APPLY),
         "validating": run.of(measure.VALIDATE),
     }
@@ -190,6 +192,7 @@ def waves(bench: Bench, counts: Sequence[int]) -> list[dict[str, Any]]:
             seconds = {
                 "run": [run.seconds for run in runs],
                 "critical_path": [measure.critical_path(run, requires) for run in runs],
+                "work": [run.work for run in runs],
             }
             ratio = measure.ratio(seconds["run"], seconds["critical_path"])
             found.append(

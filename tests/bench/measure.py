@@ -30,6 +30,8 @@ class Run:
     begin: float
     end: float
     tasks: Sequence[Task] = ()
+    work: float = 0.0
+    """The seconds of work on the critical path, as the run's own report has them."""
 
     @property
     def seconds(self) -> float:
@@ -45,8 +47,13 @@ class Failed(Exception):
     """A command that ended badly; the message holds the end of what it printed."""
 
 
-def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, times: Path | None = None) -> Run:
-    """Run a command to its end; `times` is the file in which a playbook leaves the times of its tasks."""
+def run(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path, times: Path | None = None, report: Path | None = None
+) -> Run:
+    """Run a command to its end.
+
+    `times` is the file in which a playbook leaves the times of its tasks, `report` that of a run's report.
+    """
     if times:
         times.write_text("", encoding="utf-8")
     begin = time.time()
@@ -56,7 +63,8 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, times: Path |
     end = time.time()
     if done.returncode:
         raise Failed(f"{' '.join(command[:3])} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
-    return Run(begin, end, list(read_tasks(times)) if times else ())
+    work = json.loads(report.read_text(encoding="utf-8"))["critical_path_seconds"] if report else 0.0
+    return Run(begin, end, list(read_tasks(times)) if times else (), work)
 
 
 def read_tasks(times: Path) -> Iterator[Task]:
