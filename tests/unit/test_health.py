@@ -164,7 +164,10 @@ SERVICE = {"name": "web", "port": 80}
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"name": "up", "type": "htp", "service": SERVICE}, "check 'up': type is 'htp'; allowed are http, mlflow_a"),
+        (
+            {"name": "up", "type": "htp", "service": SERVICE},
+            "check 'up': type is 'htp'; allowed are dns, http, mlflow_a",
+        ),
         ({"type": "nothing"}, "check '(without a name)': type is 'nothing'"),
         ({"name": "up", "type": "http"}, "check 'up': service is None; it must be a mapping with name and port"),
         ({"name": "up", "type": "http", "service": {"port": 80}}, "check 'up': service: the key 'name' is missing"),

@@ -8,6 +8,7 @@ Adding a type: a frozen dataclass of its parameters with a `run` method, listed 
 from __future__ import annotations
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
+from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
@@ -23,6 +24,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 )
 
 CHECKS: dict[str, type[Check]] = {
+    "dns": DnsCheck,
     "http": HttpCheck,
     "s3_access": S3AccessCheck,
     "s3_denied": S3DeniedCheck,

@@ -114,7 +114,8 @@ class MlflowAccessCheck(Check):
             requests.get(url, auth=login, timeout=REQUEST_SECONDS).status_code
             for login in ((username, secrets.token_hex(8)), None)
         ]
-        expect(observed, [401, 401], "a wrong password or none was not refused")
+        answers = " and ".join(map(str, observed))
+        expect(observed, [401, 401], f"a wrong password and none were answered with {answers}, not refused with 401")
         return observed, [401, 401]
 
 
