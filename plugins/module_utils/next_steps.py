@@ -65,6 +65,17 @@ NEXT_STEPS = tuple(
             r"BackoffLimitExceeded|DeadlineExceeded",
             "Read the Job's last lines in the evidence; once the cause is mended the next run starts it again.",
         ),
+        (
+            r"let in|answered with 200|not refused:",
+            "Somebody gets in who must not: `make site` sets rights and configuration again; find out who changed them, "
+            "and restart pods that still run with what they were given.",
+        ),
+        (
+            r"scaled to 0 replicas|leads nowhere|port \d+ of pod .*connection refused|NoSuchBucket|AccessDenied"
+            r"|Secret \S+ (?:does not exist|has no key)|extensions that are missing|permission denied for",
+            "`make site` puts back what was changed or removed since it was applied; the evidence names the objects.",
+        ),
+        (r"Invalid Host header", "Add the name by which it is reached to {host}_allowed_hosts, or run `make site`."),
         (r"has not been provisioned", "Run `make site` first: there is nothing yet to validate."),
         (
             r"is not ready after",
