@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
-from ansible.parsing.vault import EncryptedString
+from ansible.parsing.vault import EncryptedString, VaultHelper
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible_collections.mlops.platform.plugins.module_utils import graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -88,6 +88,10 @@ class Inventory:
         """What the collection's own group_vars/all set."""
         files = sorted((COLLECTION / "group_vars" / "all").glob("*.yml"))
         return {key: value for path in files for key, value in (self._load(path) or {}).items()}
+
+    def _is_own(self, name: str, value: Any) -> bool:
+        """Whether a value is the collection's own; to compare a vault's would be to decrypt it."""
+        return name in self._own and not isinstance(value, EncryptedString) and bool(value == self._own[name])
 
     def _load(self, path: Path) -> Any:
         return self.loader.load_from_file(str(path), trusted_as_template=True)
@@ -177,8 +181,7 @@ class Inventory:
                 continue
             of_role = [host for host, description in self.components.items() if description.name == prefix]
             for host in dict.fromkeys([*of_role, *self.variables]):
-                value = self.variables[host].get(name)
-                if name not in self.variables[host] or (name in self._own and value == self._own[name]):
+                if name not in self.variables[host] or self._is_own(name, self.variables[host][name]):
                     continue
                 where = self.where(host, name)
                 if (name, where) not in seen:
@@ -214,7 +217,7 @@ class Inventory:
         default = self._own.get(name) if prefix == PLATFORM else description.defaults.get(name)
         if default is not None and value == default and type(value) is type(default):
             return
-        secret = bool(option.get("no_log")) or isinstance(raw, EncryptedString)
+        secret = bool(option.get("no_log")) or VaultHelper.get_ciphertext(value, with_tags=False) is not None
         for inner, found, matter in faults(name, value, option, description.formats):
             yield f"{place(found) or where}: {inner} is {'not shown' if secret else shown(found)}: {matter}"
 

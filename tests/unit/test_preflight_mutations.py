@@ -8,10 +8,12 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import FORMATS
 from inventory_mutations import BASES, MUTATIONS, WRONG_VALUES, Broken, Site, mutations, read
 
@@ -86,3 +88,15 @@ def test_a_mistake_is_refused_by_its_name_and_place(number: int, broken: list[Br
         assert place
         text = Path(place["file"]).read_text(encoding="utf-8").splitlines()
         assert 1 <= int(place["line"]) <= len(text)
+
+
+def test_values_out_of_a_vault_are_not_shown(tmp_path: Path) -> None:
+    secrets = [("default", VaultSecret(b"password"))]
+    hidden = indent(VaultLib(secrets).encrypt("Not_A_Namespace").decode(), "  ")
+    site = Site(next(base for base in BASES if base.name == "existing"), tmp_path)
+    with site.variables_file.open("a", encoding="utf-8") as file:
+        file.write(f'\nplatform_namespace: "{{{{ vault_namespace }}}}"\nvault_namespace: !vault |\n{hidden}')
+    VaultSecretsContext.initialize(VaultSecretsContext(secrets))  # as the command line does for its password files
+    (problem,) = read(site.path, Loader()).problems()
+    assert "platform_namespace is not shown: allowed is a DNS label" in problem
+    assert "Not_A_Namespace" not in problem
