@@ -67,7 +67,7 @@ NEXT_STEPS = tuple(
         ),
         (
             r"let in|answered with 200|not refused:",
-            "Somebody gets in who must not: `make site` sets rights and configuration again; find out who changed them, "
+            "Somebody gets in who must not: `make site` sets rights and configuration again; find out who did it, "
             "and restart pods that still run with what they were given.",
         ),
         (
