@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, host, mounts, sysctls
 
 MOUNTINFO = """\
@@ -63,6 +66,21 @@ def test_members_are_found_in_all_hierarchies_and_levels(tmp_path: Path) -> None
     one = tree(tmp_path / "1", {"g/cgroup.procs": "", "g/pods/a/cgroup.procs": "11\n12\n", "cgroup.procs": "1\n"})
     two = tree(tmp_path / "2", {"g/pods/cgroup.procs": "12\n13\n", "other/cgroup.procs": "99\n"})
     assert cgroups.members("g", [one, two, tmp_path / "3"]) == {11, 12, 13}
+
+
+def test_a_group_may_go_away_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "gone"):
+        (tmp_path / "g" / name).mkdir(parents=True)
+        (tmp_path / "g" / name / "cgroup.procs").write_text("7\n" if name == "here" else "8\n")
+    looked_at = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "gone":
+            shutil.rmtree(path)
+        return looked_at(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert cgroups.members("g", [tmp_path]) >= {7}
 
 
 def test_removal_goes_from_the_leaves_to_the_root(tmp_path: Path) -> None:

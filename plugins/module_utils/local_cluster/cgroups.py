@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def remove(name: str, tops: Iterable[Path], enabled: Iterable[str] = (), unified
         if (top / name).is_dir():
             found = True
             for directory in sorted(_directories(top / name), reverse=True):
-                directory.rmdir()
+                with contextlib.suppress(FileNotFoundError):
+                    directory.rmdir()
     for controller in enabled:
         try:
             (unified / "cgroup.subtree_control").write_text(f"-{controller}")
@@ -73,9 +75,12 @@ def _enable(group: Path) -> list[str]:
 
 def _directories(top: Path) -> Iterator[Path]:
     yield top
-    for child in top.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            yield from _directories(child)
+    try:
+        children = [child for child in top.iterdir() if child.is_dir() and not child.is_symlink()]
+    except FileNotFoundError:  # a pod that has just ended: its runtime removes its groups
+        return
+    for child in children:
+        yield from _directories(child)
 
 
 def _files(top: Path, name: str) -> Iterator[Path]:
