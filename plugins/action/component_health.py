@@ -11,6 +11,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.health import (
     access_lines,
     evidence,
     external,
+    parse_checks,
     validate,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
@@ -44,7 +45,7 @@ class ActionModule(ComponentAction):
         first = failed[0]
         result["evidence"] = evidence(cluster, component)
         result["msg"] = f"{component.name} is unhealthy: {first['name']}: {first['message']}"
-        if first["name"] in external(component):
+        if first["name"] in external(parse_checks(component)):
             result["next_step"] = EXTERNAL_NEXT_STEP
         result["failed"] = bool(arguments["fail_on_unhealthy"])
         return result

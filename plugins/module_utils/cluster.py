@@ -200,11 +200,7 @@ class Cluster:
         return applied
 
     def _dynamic(self, resource: Resource) -> Any:
-        """A resource of kubernetes.core's client, over our connection and without a discovery of its own.
-
-        Imported here: a run that changes nothing does not need it.
-        """
-        from ansible_collections.kubernetes.core.plugins.module_utils.k8sdynamicclient import K8SDynamicClient
+        """A resource of kubernetes.core's client. Imported here: a run that changes nothing does not need it."""
         from kubernetes.dynamic.resource import Resource as DynamicResource
 
         group, _, version = resource.api_version.rpartition("/")
@@ -215,8 +211,15 @@ class Cluster:
             kind=resource.kind,
             namespaced=resource.namespaced,
             name=resource.plural,
-            client=K8SDynamicClient(self.api_client, discoverer=lambda *_: None),
+            client=self._core,
         )
+
+    @functools.cached_property
+    def _core(self) -> Any:
+        """The client of kubernetes.core, over our connection and without a discovery of its own."""
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8sdynamicclient import K8SDynamicClient
+
+        return K8SDynamicClient(self.api_client, discoverer=lambda *_: None)
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete an object and what it owns; False where there was none."""
@@ -273,10 +276,9 @@ class Cluster:
 
         `since` leaves out what is older than so many seconds.
         """
-        status = pod["status"]
-        statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
         ended = any(
-            item["name"] == container and item.get("restartCount") and not item.get("ready") for item in statuses
+            item["name"] == container and item.get("restartCount") and not item.get("ready")
+            for item in container_statuses(pod)
         )
         path = self.resource("v1", "Pod").path(pod["metadata"]["namespace"], pod["metadata"]["name"])
         query: dict[str, object] = {"container": container, "tailLines": lines, "previous": str(ended).lower()}
@@ -290,6 +292,12 @@ class Cluster:
     def _authorized(self, headers: dict[str, str]) -> dict[str, str]:
         self.api_client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
+
+
+def container_statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The statuses of a pod's containers, those that prepare it first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 @functools.lru_cache(maxsize=4)

@@ -22,7 +22,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.external import explain
 from ansible_collections.mlops.platform.plugins.module_utils.checks.lasting import lasting
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, container_statuses
 from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory, mark
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory
@@ -79,9 +79,9 @@ def validate(
     return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
 
 
-def external(component: Component) -> dict[str, External]:
+def external(checks: Sequence[Check]) -> dict[str, External]:
     """The endpoints that are not the platform's own, by the names of the checks that prove them."""
-    return {check.name: check.service for check in parse_checks(component) if isinstance(check.service, External)}
+    return {check.name: check.service for check in checks if isinstance(check.service, External)}
 
 
 def prove_external(cluster: Cluster, component: Component, authorities: str) -> None:
@@ -89,10 +89,11 @@ def prove_external(cluster: Cluster, component: Component, authorities: str) -> 
 
     Raises PlatformError with the first cause of each endpoint, which names the variable to look at.
     """
-    endpoints = external(component)
-    checks = [check for check in parse_checks(component) if check.name in endpoints]
+    checks = parse_checks(component)
+    endpoints = external(checks)
+    tried = [check for check in checks if check.name in endpoints]
     causes: dict[External, str] = {}
-    for outcome in _run(cluster, component, checks, EXTERNAL_SECONDS, authorities, "preflight"):
+    for outcome in _run(cluster, component, tried, EXTERNAL_SECONDS, authorities, "preflight"):
         if not outcome["healthy"]:
             causes.setdefault(endpoints[outcome["name"]], f"{outcome['name']}: {outcome['message']}")
     if causes:
@@ -288,7 +289,7 @@ def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"events": [], "logs": {}}
     try:
-        pods = cluster.list("v1", "Pod", component.namespace, f"mlops.platform/component={component.name}")
+        pods = cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}")
         names = {pod["metadata"]["name"] for pod in pods}
         for event in sorted(cluster.list("v1", "Event", component.namespace), key=event_time):
             about = event["involvedObject"]
@@ -322,7 +323,5 @@ def _changed_since(cluster: Cluster, component: Component) -> list[str]:
 
 
 def _unready(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    status = pod.get("status") or {}
-    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    unready = [item for item in statuses if not item.get("ready")]
+    unready = [item for item in container_statuses(pod) if not item.get("ready")]
     return [item for item in unready if (item.get("state") or {}).get("terminated", {}).get("exitCode") != 0]

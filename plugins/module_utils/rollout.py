@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import FIELD_MANAGER
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import FIELD_MANAGER, container_statuses
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
 
 # A container that waits for one of these does not start without somebody's help.
@@ -143,7 +143,7 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") == "Succeeded":
         return None
-    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    statuses = container_statuses(pod)
     for container in statuses:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason", "")

@@ -7,7 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Objects
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import (
+    ApiError,
+    Cluster,
+    Objects,
+    container_statuses,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL
 from kubernetes.utils.quantity import parse_quantity
 
@@ -42,7 +47,7 @@ def images(pods: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The images that pods ask for, the digests of what they got ("" where nothing was pulled), and who uses each."""
     found: dict[tuple[str, str], list[str]] = {}
     for pod in pods:
-        got = {item["name"]: str(item.get("imageID") or "") for item in _statuses(pod)}
+        got = {item["name"]: str(item.get("imageID") or "") for item in container_statuses(pod)}
         for container in _containers(pod):
             digest = got.get(container["name"], "")
             key = (str(container.get("image", "")), digest[max(0, digest.find("sha256:")) :])
@@ -88,11 +93,6 @@ def amounts(quantities: Mapping[str, Any] | None) -> dict[str, float]:
 
 def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
-
-
-def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 def _list(cluster: Cluster, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> Objects:

@@ -60,17 +60,7 @@ def survey(cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room:
     """
     found = Survey()
     _ = cluster.resources  # once, before the threads
-    checks: list[Check] = [
-        _kinds,
-        _metrics,
-        _namespaces,
-        _volumes,
-        _storage_classes,
-        _secrets,
-        _node_ports,
-        _priority_classes,
-    ]
-    checks += [_room] if room else []
+    checks = [*CHECKS, _room] if room else CHECKS
     with ThreadPoolExecutor(8) as pool:
         allowed = pool.submit(_permissions, cluster, needed, provisions)
         results = [(check, pool.submit(check, cluster, needed)) for check in checks] if provisions else []
