@@ -5,9 +5,11 @@ A mutation is chosen by a random generator, so that a seed makes the same invent
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,9 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats i
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory, hosts_of
 
 ROOT = Path(__file__).resolve().parents[1]
+GIVEN_SEED = os.environ.get("MUTATION_SEED") or "1"
+SEED = time.time_ns() % 2**32 if GIVEN_SEED == "random" else int(GIVEN_SEED)
+"""What the mutations are drawn with: the same for everybody, unless MUTATION_SEED is a number or `random`."""
 BASES = sorted(path.parent for path in (ROOT / "inventories").glob("*/hosts.yml"))
 VAULT = {
     "vault_mlflow_backend_store_uri": "postgresql://mlflow:secret@db.example.org/mlflow",
@@ -152,6 +157,11 @@ def options(site: Site, wanted: Callable[[str, Mapping[str, Any], Description], 
     ]
 
 
+def wrong_value(values: Sequence[Any], default: Any, chance: random.Random) -> Any:
+    """One of the wrong values; what a variable is when nobody sets it is never a mistake, though its format says so."""
+    return chance.choice([value for value in values if value != default])
+
+
 def _unknown_variable(site: Site, chance: random.Random) -> tuple[str, str]:
     host, name = chance.choice(options(site, lambda *_: True))
     known = {name for description in descriptions(site).values() for name in description.options}
@@ -205,9 +215,17 @@ def _wrong_value(site: Site, chance: random.Random) -> tuple[str, str]:
                 by_format.setdefault(names[id(check)], []).append((host, name))
     form = chance.choice(sorted(by_format))
     host, name = chance.choice(by_format[form])
-    value = chance.choice(WRONG_VALUES[form])
-    site.set(host, {name: [value] if descriptions(site)[host].options[name]["type"] == "list" else value})
+    role = descriptions(site)[host]
+    value = wrong_value(WRONG_VALUES[form], role.defaults.get(name), chance)
+    site.set(host, {name: [value] if role.options[name]["type"] == "list" else value})
     return name, "hosts.yml"
+
+
+@cache
+def shared_defaults() -> dict[str, Any]:
+    """What the collection sets for every inventory."""
+    files = sorted((ROOT / "group_vars" / "all").glob("*.yml"))
+    return {name: value for path in files for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
 
 
 def _unknown_platform_variable(site: Site, chance: random.Random) -> tuple[str, str]:
@@ -224,7 +242,7 @@ def _wrong_shared_value(site: Site, chance: random.Random) -> tuple[str, str]:
     name = chance.choice(sorted(set(description.options) - {"component_role", "component_verb"}))
     option, check = description.options[name], format_of(name, description.formats)
     wrong = WRONG_VALUES[names[id(check)]] if check and chance.random() < 0.5 else WRONG_TYPES[option["type"]]
-    value = chance.choice(wrong)
+    value = wrong_value(wrong, shared_defaults().get(name, description.defaults.get(name)), chance)
     listed = wrong is not WRONG_TYPES[option["type"]] and option["type"] == "list"
     variables = yaml.safe_load(site.variables_file.read_text(encoding="utf-8"))
     variables[name] = [value] if listed else value

@@ -7,17 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
-from inventory_mutations import BASES, Broken, Site, mutations
+from inventory_mutations import BASES, SEED, Broken, Site, mutations
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED = int(os.environ.get("MUTATION_SEED") or time.time_ns() % 2**32)
 COUNT = 3
 
 

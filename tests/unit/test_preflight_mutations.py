@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from textwrap import indent
@@ -15,10 +13,9 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import FORMATS
-from inventory_mutations import BASES, MUTATIONS, WRONG_VALUES, Broken, Site, mutations, read
+from inventory_mutations import BASES, MUTATIONS, SEED, WRONG_VALUES, Broken, Site, mutations, read
 
 COUNT = 5 * len(MUTATIONS)
-SEED = int(os.environ.get("MUTATION_SEED") or time.time_ns() % 2**32)
 PLACE = re.compile(r"(?P<file>/\S+):(?P<line>\d+): ")
 
 
