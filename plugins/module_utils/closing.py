@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ansible_collections.mlops.platform.plugins.module_utils.amounts import cpus, memory, totals
+
 Style = Literal["plain", "good", "bad", "strong", "quiet"]
 Paint = Callable[[str, Style], str]
 Document = Mapping[str, Any]
@@ -98,6 +100,7 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         about = f"{model['model']}, version {model['version']}, accuracy {model['accuracy']:.2f} on the held-out rows"
         rows.append(("Model", about, "plain"))
         rows.append(("", f"of run {model['run_id']}, downloaded and compared", "quiet"))
+    rows += _resources(document)
     if report:
         rows.append(("Report", report, "plain"))
     width = max((len(name) for name, *_ in rows), default=0) + 2
@@ -106,6 +109,20 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         for name, text, style in rows
         for line in look.labelled(name, text, style, indent=2, label_width=width, label_style="strong")
     ]
+
+
+def _resources(document: Document) -> Iterator[tuple[str, str, Style]]:
+    """What the platform takes: measured on the machine of an embedded cluster, by the cluster's metrics elsewhere."""
+    sums = totals(document.get("components", []), [])
+    requests, usage = sums["requests"], sums["usage"]
+    if requests:
+        wanted = f"requests {cpus(requests.get('cpu'))} CPU and {memory(requests.get('memory_bytes'))} of memory"
+        used = f", uses {cpus(usage.get('cpu'))} CPU and {memory(usage.get('memory_bytes'))}" if usage else ""
+        yield "Components", wanted + used, "plain"
+    if took := document.get("cluster", {}).get("memory"):
+        own, pods = took["kubernetes_bytes"], took["pods_bytes"]
+        about = f"{memory(own + pods)} of memory in use: {memory(pods)} by its pods, {memory(own)} by Kubernetes itself"
+        yield "Cluster", about, "plain"
 
 
 def first_causes(document: Document) -> list[Mapping[str, Any]]:

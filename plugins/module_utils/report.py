@@ -103,7 +103,9 @@ class RunReport:
             self.directory = Path(result["run_directory"])
             self.waves = [list(wave) for wave in result.get("waves", [])]
         elif done.action == "precheck" and "version" in result:
-            self.cluster = {key: result[key] for key in ("version", "storage_class", "nodes")}
+            self.cluster |= {key: result[key] for key in ("version", "storage_class", "nodes")}
+        elif done.action == "local_cluster_memory" and result.get("memory"):
+            self.cluster["memory"] = result["memory"]
         elif done.action == "images":
             self.images_built += result.get("built", [])
         elif done.action == "example_model" and "model" in result:

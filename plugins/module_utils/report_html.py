@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.amounts import Part, cpus, memory, totals
 from ansible_collections.mlops.platform.plugins.module_utils.closing import first_causes, title
 from ansible_collections.mlops.platform.plugins.module_utils.timeline import RUN_PHASES
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,13 +19,10 @@ TEMPLATE = "report.html.j2"
 LONGEST_VALUE = 600
 LONGEST_LOG_LINE = 400
 MOST_LOGS = 6
-NOT_KNOWN = "\N{EN DASH}"
 TICKS = 6
 STEPS_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 NARROWEST_PERCENT = 0.5
 """What a phase is drawn with at least, so that a short one is seen."""
-
-Part = Mapping[str, Any]
 
 
 def html(document: Mapping[str, Any]) -> str:
@@ -156,22 +154,6 @@ def path_text(phases: Iterable[Part]) -> str:
     return " → ".join(dict.fromkeys(names))
 
 
-def totals(parts: Iterable[Part], nodes: Iterable[Part]) -> dict[str, dict[str, float]]:
-    """CPUs and bytes of memory: what the components' containers request, may take and use, and what nodes have."""
-    containers = [item for part in parts for item in part["resources"]]
-    found = {key: _sum(item[key] for item in containers) for key in ("requests", "limits", "usage")}
-    return {**found, "nodes": _sum(nodes)}
-
-
-def _sum(amounts: Iterable[Part]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for item in amounts:
-        for key in ("cpu", "memory_bytes"):
-            if key in item:
-                found[key] = found.get(key, 0) + item[key]
-    return found
-
-
 def seconds(value: float) -> str:
     """A duration for people: 0.14 s, 33.6 s, 1 min 44 s, 1 h 2 min."""
     if value < 1:
@@ -187,23 +169,6 @@ def tick(value: int) -> str:
     """The label of a place on the axis: 40 s, 2 min, 1:30 min."""
     minutes, rest = divmod(value, 60)
     return f"{value} s" if value < 60 else f"{minutes}:{rest:02} min" if rest else f"{minutes} min"
-
-
-def memory(value: float | None) -> str:
-    """Bytes for people, in units of 1024: 57 Mi, 1.5 Gi."""
-    if value is None:
-        return NOT_KNOWN
-    power = min(4, max(0, int(value).bit_length() - 1) // 10)
-    scaled = value / 1024**power
-    digits = 0 if scaled >= 10 or scaled == int(scaled) else 1
-    return f"{scaled:.{digits}f} {('B', 'Ki', 'Mi', 'Gi', 'Ti')[power]}"
-
-
-def cpus(value: float | None) -> str:
-    """CPUs as Kubernetes writes them: thousandths with an m, whole ones without."""
-    if value is None:
-        return NOT_KNOWN
-    return f"{value * 1000:.0f}m" if value < 1 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def percent(value: float, of: float) -> str:

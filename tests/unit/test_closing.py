@@ -23,6 +23,7 @@ def document(*failures: dict[str, Any], checks: list[dict[str, Any]] | None = No
         "checks": [CHECK] if checks is None else checks,
         "access": ["MLflow: http://10.95.0.1:30500  (login: Secret mlops/mlflow-admin)", "Plain: kubectl port-forward"],
         "evidence": {},
+        "resources": [],
     }
     status = "failed" if failures else "healthy"
     found = {"verb": "up", "status": status, "changed": 2, "duration_seconds": 12.34, "components": [part], "model": {}}
@@ -43,6 +44,16 @@ def test_a_healthy_run_says_where_everything_is() -> None:
         "  Model    models:/iris@champion, version 1, accuracy 1.00 on the held-out rows",
         "           of run abc, downloaded and compared",
         "  Report   reports/latest/report.json",
+    ]
+
+
+def test_what_the_platform_takes() -> None:
+    found = document(cluster={"memory": {"kubernetes_bytes": 600 * 2**20, "pods_bytes": 2 * 2**30}})
+    container = {"requests": {"cpu": 0.1, "memory_bytes": 2**29}, "limits": {}, "usage": {"cpu": 0.02}}
+    found["components"][0]["resources"] = [container, {**container, "usage": {"memory_bytes": 2**30}}]
+    assert closing_lines(found)[-2:] == [
+        "  Components  requests 200m CPU and 1 Gi of memory, uses 20m CPU and 1 Gi",
+        "  Cluster     2.6 Gi of memory in use: 2 Gi by its pods, 600 Mi by Kubernetes itself",
     ]
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import cgroups, host, mounts, sysctls
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import (
+    cgroups,
+    host,
+    mounts,
+    supervisor,
+    sysctls,
+)
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -118,3 +126,22 @@ def test_pods_are_known_by_their_routes() -> None:
         )
     )
     assert host.pod_devices(table, "10.244.0.0/16") == ["veth1"]
+
+
+def test_the_memory_of_a_cluster_is_that_of_its_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    marked = host.Host(tmp_path, tmp_path / "run", "no-such-group", "none", "10.0.0.1", "net", "10.1.0.0/16")
+    assert host.memory(marked) == {}
+    block = "block = bytearray(64 << 20); print(flush=True); input()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", block],
+        env={supervisor.MARKER: str(tmp_path / "run")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdin
+    assert program.stdout
+    program.stdout.readline()
+    found = host.memory(marked)
+    program.communicate(b"\n")
+    assert found["pods_bytes"] == 0
+    assert 64 << 20 < found["kubernetes_bytes"] < 96 << 20

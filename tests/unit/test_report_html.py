@@ -163,27 +163,6 @@ def test_seconds(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, report_html.NOT_KNOWN),
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (2**20, "1 Mi"),
-        (214864 * 1024, "210 Mi"),
-        (1.5 * 2**30, "1.5 Gi"),
-        (2**45, "32 Ti"),
-    ],
-)
-def test_memory(value: float | None, text: str) -> None:
-    assert report_html.memory(value) == text
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.0038, "4m"), (0.5, "500m"), (2.0, "2"), (1.25, "1.25")])
-def test_cpus(value: float | None, text: str) -> None:
-    assert report_html.cpus(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
         (200, "200"), ("text", "text"), (True, "true"), ([401, 401], "401, 401"), ([], ""),
         ({"a": 1, "b": ["x", "y"]}, "a: 1\nb: x, y"), ([{"a": 1}], '[{"a": 1}]'), (None, "null"),
     ],

@@ -174,6 +174,28 @@ def pod_processes(host: Host) -> set[int]:
     return cgroups.members(host.cgroup, cgroups.hierarchies())
 
 
+def memory(host: Host) -> dict[str, int]:
+    """Bytes in use by the cluster's own programs and by its pods; empty where nothing runs.
+
+    What processes share is counted once: proc(5), `Pss` of smaps_rollup, in kilobytes of 1024 bytes.
+    """
+    pods, running = pod_processes(host), processes(host)
+    if not running:
+        return {}
+    return {"kubernetes_bytes": _proportional(running - pods), "pods_bytes": _proportional(pods)}
+
+
+def _proportional(pids: Iterable[int]) -> int:
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        except OSError:  # it has ended since
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total * 1024
+
+
 def end_processes(find: Callable[[], set[int]], seconds: float) -> int:
     """End the processes that `find` returns, by force those that live after `seconds`; return how many they were."""
     first = found = find()
