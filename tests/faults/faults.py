@@ -7,7 +7,6 @@ of the platform would not put right by itself. Everything else is left to that r
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ class Fault:
     """One thing that is broken, and the check of `component` that must say so, in words that match `cause`.
 
     `others` are further checks that must see it, of this and other components: (component, check, cause).
+    `seconds` is how long the report may take, from the moment at which the fault is final.
     """
 
     name: str
@@ -35,6 +35,9 @@ class Fault:
     cause: str
     inject: Inject
     others: tuple[tuple[str, str, str], ...] = ()
+    seconds: float = 30
+    alone: bool = False
+    """Whether faults of other components would see it, so that it must be in force alone."""
 
     @property
     def expected(self) -> list[tuple[str, str, str]]:
@@ -378,16 +381,3 @@ ROUNDS: tuple[tuple[Fault, ...], ...] = (
         ),
     ),
 )  # fmt: skip
-FAULTS = [fault for faults in ROUNDS for fault in faults]
-assert len({str(fault) for fault in FAULTS}) == len(FAULTS), json.dumps([str(fault) for fault in FAULTS])
-
-
-def rows() -> list[str]:
-    """The table of the faults as docs/validation.md has it."""
-    found: list[str] = []
-    for fault in sorted(FAULTS, key=lambda fault: (fault.component, fault.check)):
-        places = [
-            f"`{check}`" if name == fault.component else f"`{check}` of {name}" for name, check, _ in fault.expected
-        ]
-        found.append(f"| {fault.component} | {fault.name} | {', '.join(places)} |")
-    return found

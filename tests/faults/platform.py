@@ -67,9 +67,13 @@ class Platform:
             },
         )
 
+    def at(self, name: str) -> Platform:
+        """The same platform with the hands at one component, in its namespace."""
+        return replace(self, components={name: self.components[name]})
+
     @property
     def namespace(self) -> str:
-        """Where the components are: all in one namespace."""
+        """Where the components are: all in one namespace (`at` leads to one of them)."""
         (found,) = {component.namespace for component in self.components.values()}
         return found
 
@@ -196,7 +200,8 @@ class Platform:
 
 def passing(check: Mapping[str, Any]) -> dict[str, Any]:
     """A check taken out: it has the name of `check`, and finds everything as it must be."""
-    return {"name": check["name"], "type": "passing", "service": check["service"]}
+    kept = {key: check[key] for key in ("name", "service") if key in check}
+    return {**kept, "type": "passing"}
 
 
 def ready(pod: Mapping[str, Any]) -> bool:

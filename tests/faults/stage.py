@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ansible_collections.mlops.platform.plugins.module_utils.graph import waves
-from faults.faults import ROUNDS, Fault
+from faults.faults import Fault
 from faults.platform import Outcomes, Platform
+from faults.sets import Rounds
 
 Place = tuple[str, str]
 """A component and one of its checks."""
@@ -31,16 +32,17 @@ class Played:
 class Stage:
     """Each round is played once, when the first of its tests asks for it."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, rounds: Rounds) -> None:
         self._platform = platform
+        self._rounds = rounds
         self._played: dict[int, Played] = {}
         self._repair()
 
     def played(self, fault: Fault) -> Played:
         """The round in which a fault was in force."""
-        number = next(number for number, faults in enumerate(ROUNDS) if fault in faults)
+        number = next(number for number, faults in enumerate(self._rounds) if fault in faults)
         if number not in self._played:
-            self._played[number] = self._play(ROUNDS[number])
+            self._played[number] = self._play(self._rounds[number])
         return self._played[number]
 
     def _play(self, faults: Sequence[Fault]) -> Played:

@@ -1,0 +1,1 @@
+"""What goes wrong with the components that serve models, one module a component: `FAULTS`, a tuple."""
