@@ -4,6 +4,8 @@ SHELL := /bin/bash
 
 INVENTORY ?= local
 OPTIONS ?=
+# Anything in FULL also runs the checks that take minutes.
+override OPTIONS += $(if $(FULL),-e '{"component_full_checks": true}')
 export MLOPS_PLATFORM_CACHE ?= $(HOME)/.cache/mlops-platform
 export UV_CACHE_DIR ?= $(MLOPS_PLATFORM_CACHE)/uv-cache
 export UV_PYTHON_DOWNLOADS := never
@@ -24,7 +26,7 @@ up: $(ENV)/.ready ## make the platform: cluster, images, components, a first mod
 	@$(PLATFORM) up --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 site: $(ENV)/.ready ## provision and validate the components of INVENTORY
 	@$(PLATFORM) site --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
-validate: $(ENV)/.ready ## run all checks: 0 healthy, 1 unhealthy, 2 could not check
+validate: $(ENV)/.ready ## run the checks, with FULL=yes also those of minutes: 0 healthy, 1 unhealthy, 2 could not check
 	@$(PLATFORM) validate --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 images: $(ENV)/.ready ## build the images of the components and push them to the registry
 	@$(PLATFORM) images --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))

@@ -13,6 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.health import (
     external,
     parse_checks,
     validate,
+    validate_fully,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
@@ -24,12 +25,17 @@ class ActionModule(ComponentAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         **ComponentAction.ARGUMENTS,
         "timeout_seconds": {"type": "float", "default": 30.0},
+        "full": {"type": "bool", "default": False},
         "fail_on_unhealthy": {"type": "bool", "default": True},
     }
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
         checks = validate(cluster, component, arguments["timeout_seconds"], self.say, self.authorities())
+        if all(check["healthy"] for check in checks):
+            mark(self.task_vars, component.name, healthy=True)  # those that wait need not wait for the full checks
+            if arguments["full"]:
+                checks += validate_fully(cluster, component, self.authorities())
         failed = [check for check in checks if not check["healthy"]]
         result: dict[str, Any] = {
             "changed": False,
@@ -40,7 +46,6 @@ class ActionModule(ComponentAction):
         }
         if not failed:
             result["access"] = access_lines(cluster, component)
-            mark(self.task_vars, component.name, healthy=True)
             return result
         first = failed[0]
         result["evidence"] = evidence(cluster, component)

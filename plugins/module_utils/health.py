@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validate a component: its rollouts first, then all its checks side by side, until one deadline."""
+"""Validate a component: its rollouts first, then its checks side by side, until one deadline; full checks last."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ EXTERNAL_SECONDS = 5.0
 EXTERNAL_NEXT_STEP = "Correct the variable that is named, or the service that it names, and run the same verb again."
 SAID_ALREADY = 40
 """Characters at the end of a server's complaint by which it is known again in what its client says."""
+FULL_SECONDS = 180.0
+"""The time that the full checks of a component have, side by side."""
 LOG_SECONDS = 60
 """How old a line of a log may be to be about what a check saw."""
 
@@ -63,13 +65,13 @@ def parse_checks(component: Component) -> list[Check]:
 def validate(
     cluster: Cluster, component: Component, timeout: float, progress: Progress, authorities: str = ""
 ) -> list[dict[str, Any]]:
-    """Run the rollout check and then all others; each outcome is a mapping as the report has them.
+    """Run the rollout check and then all quick ones; each outcome is a mapping as the report has them.
 
     `timeout` (seconds) bounds the checks; the rollout has the component's own. `authorities` are certificates (PEM)
     that clients trust besides the public ones. An API that cannot be reached raises ApiError: nothing was found out
     then.
     """
-    checks = parse_checks(component)
+    checks = [check for check in parse_checks(component) if not check.full]
     rollout = _rollout(cluster, component, progress)
     tried = [check for check in checks if rollout["healthy"] or isinstance(check.service, External)]
     outcomes = {
@@ -77,6 +79,12 @@ def validate(
     }
     late = "not tried: the rollout is not complete"
     return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
+
+
+def validate_fully(cluster: Cluster, component: Component, authorities: str = "") -> list[dict[str, Any]]:
+    """The outcomes of the full checks of a component whose quick ones are healthy; parameters are those of validate."""
+    checks = [check for check in parse_checks(component) if check.full]
+    return _run(cluster, component, checks, FULL_SECONDS, authorities, "validate")
 
 
 def external(checks: Sequence[Check]) -> dict[str, External]:

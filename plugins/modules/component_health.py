@@ -6,13 +6,19 @@ DOCUMENTATION = r"""
 module: component_health
 short_description: Validate a component by transactions
 description:
-  - Waits for the component's workloads and runs all its checks until they are healthy or the deadline has
+  - Waits for the component's workloads and runs its quick checks until they are healthy or the deadline has
     passed. Services are reached through the API server, so it works from any controller.
 options:
   timeout_seconds:
-    description: Seconds for all checks together, after the workloads are ready.
+    description: Seconds for all quick checks together, after the workloads are ready.
     type: float
     default: 30.0
+  full:
+    description:
+      - Whether the full checks are run too, which may take minutes, once the quick ones are healthy.
+      - Components that wait for this one go on before.
+    type: bool
+    default: false
   fail_on_unhealthy:
     description: Whether an unhealthy component fails the task.
     type: bool

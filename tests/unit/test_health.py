@@ -179,3 +179,14 @@ def test_a_wrong_check_is_named_with_what_is_wrong(raw: dict[str, Any], message:
     with pytest.raises(PlatformError) as caught:
         health.parse_checks(component(raw))
     assert f"component_spec of web: {message}" in str(caught.value)
+
+
+def test_full_checks_are_run_apart_from_the_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_rollout", lambda *_: {"name": "rollout", "healthy": True})
+    quick = {"name": "quick", "type": "scripted", "service": SERVICE}
+    both = component(quick, {**quick, "name": "slow", "full": True})
+    cluster = cast(Cluster, None)
+    found = health.validate(cluster, both, 5.0, lambda _: None)
+    assert [item["name"] for item in found] == ["rollout", "quick"]
+    assert [item["name"] for item in health.validate_fully(cluster, both)] == ["slow"]
+    assert health.validate_fully(cluster, component(quick)) == []

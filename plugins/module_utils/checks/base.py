@@ -134,10 +134,15 @@ def parse_endpoint(raw: Any, where: str) -> Endpoint:
 
 @dataclass(frozen=True)
 class Check(ABC):
-    """One check: `name` says what is proven, `service` where."""
+    """One check: `name` says what is proven, `service` where.
+
+    A `full` check may take minutes (something goes away and comes back): it runs after a change, and where it is asked
+    for.
+    """
 
     name: str
     service: Endpoint
+    full: bool = field(default=False, kw_only=True)
 
     @property
     def target(self) -> str:
