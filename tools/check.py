@@ -27,7 +27,7 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
-IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin"]
+IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api"]
 # Only under this name are the plugins the modules that they are imported as.
 PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
 SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")

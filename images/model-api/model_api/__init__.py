@@ -1,0 +1,1 @@
+"""A model of an MLflow registry behind a plain HTTP API."""
