@@ -1,0 +1,123 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program: what a version of a registered model itself predicts, as V2 request and outputs.
+
+`reference.py <model> <version> <folder> [<file with rows>]` downloads the version through MLflow (MLFLOW_TRACKING_URI
+and its login in the environment) into the folder, predicts its rows and writes reference.json there. A process of its
+own: what a model imports, prints or breaks stays in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+HELD_OUT = "held_out.json"
+"""The artifact in which a training run may keep its held-out rows: {"rows": {"columns": [...], "data": [[...]]}}."""
+KINDS = {"b": "BOOL", "i": "INT", "u": "UINT", "f": "FP"}
+"""The datatypes of the V2 protocol by NumPy's kinds of numbers; all but BOOL end with their number of bits."""
+
+
+def main(arguments: list[str]) -> None:
+    """Write reference.json, with what is predicted or with the problem that kept the model from it."""
+    name, version, folder, rows_file = arguments
+    logging.disable(logging.WARNING)
+    try:
+        found = reference(name, version, Path(folder), rows_file)
+    except ModuleNotFoundError as error:
+        found = {
+            "problem": f"it needs the Python package {error.name}, which this machine does not have: install it here, "
+            "or log it with an input example and packages that the platform has"
+        }
+    except Exception as error:  # noqa: BLE001  (whatever a model raises is what it says)
+        found = {"problem": " ".join(f"{type(error).__name__}: {error}".split())}
+    (Path(folder) / "reference.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def reference(name: str, version: str, folder: Path, rows_file: str) -> dict[str, Any]:
+    """The reference as JSON has it; {"problem": ...} where the model has no rows."""
+    model = mlflow.pyfunc.load_model(f"models:/{name}/{version}", dst_path=str(folder))
+    rows, source = find_rows(model, folder, rows_file)
+    if rows is None:
+        problem = "no rows to compare predictions with: log the model with an input example, or give a file (rows)"
+        return {"problem": problem}
+    predicted = outputs(model.predict(rows))
+    return {"request": request(rows), "outputs": predicted, "rows": len(rows), "source": source}
+
+
+def find_rows(model: Any, folder: Path, rows_file: str) -> tuple[Any, str]:
+    """The rows to predict and where they are from; (None, "") where there are none."""
+    if rows_file:
+        return read_rows(Path(rows_file)), rows_file
+    run = model.metadata.run_id
+    if run:
+        try:
+            path = MlflowClient().download_artifacts(run, HELD_OUT, str(folder))
+            kept = json.loads(Path(path).read_text(encoding="utf-8")).get("rows")
+        except (MlflowException, OSError):
+            kept = None  # most runs keep none
+        if kept:
+            return pd.DataFrame(kept["data"], columns=kept["columns"]), f"{HELD_OUT} of the run"
+    example = model.input_example
+    return (None, "") if example is None else (example, "the input example")
+
+
+def read_rows(path: Path) -> Any:
+    """The rows of a file: CSV with a line of names, or JSON as pandas writes it, split or as records."""
+    if path.suffix == ".csv":
+        return pd.read_csv(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        content = content.get("rows", content)
+    if isinstance(content, dict):
+        return pd.DataFrame(content["data"], columns=content["columns"])
+    return pd.DataFrame(content) if content and isinstance(content[0], dict) else np.asarray(content)
+
+
+def request(rows: Any) -> dict[str, Any]:
+    """The V2 request of some rows: an input a column for what has columns, else one input.
+
+    The content types are those of MLServer: without them it would have to guess.
+    """
+    if isinstance(rows, pd.DataFrame):
+        columns = [tensor(str(name), rows[name].to_numpy(), (len(rows), 1)) for name in rows.columns]
+        return {"parameters": {"content_type": "pd"}, "inputs": columns}
+    if isinstance(rows, dict):
+        parts = [tensor(name, np.asarray(values)) for name, values in rows.items()]
+        return {"parameters": {"content_type": "dict"}, "inputs": parts}
+    return {"parameters": {"content_type": "np"}, "inputs": [tensor("input-0", np.asarray(rows))]}
+
+
+def outputs(predicted: Any) -> list[dict[str, Any]]:
+    """What a model predicted, as V2 outputs: an output a column for what has columns, else one output."""
+    if isinstance(predicted, pd.DataFrame):
+        return [tensor(str(name), predicted[name].to_numpy()) for name in predicted.columns]
+    if isinstance(predicted, dict):
+        return [tensor(name, np.asarray(values)) for name, values in predicted.items()]
+    return [tensor("output-1", np.asarray(predicted))]
+
+
+def tensor(name: str, values: Any, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """An array as the V2 protocol writes it: its shape, its datatype, its values one after the other."""
+    array = np.asarray(values)
+    found: dict[str, Any] = {"name": name, "shape": list(shape or array.shape)}
+    if array.dtype.kind not in KINDS:
+        texts = [None if value is None else str(value) for value in array.ravel().tolist()]
+        return {**found, "datatype": "BYTES", "data": texts, "parameters": {"content_type": "str"}}
+    bits = "" if array.dtype.kind == "b" else str(array.dtype.itemsize * 8)
+    data = [None if isinstance(value, float) and math.isnan(value) else value for value in array.ravel().tolist()]
+    return {**found, "datatype": f"{KINDS[array.dtype.kind]}{bits}", "data": data}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:5])
