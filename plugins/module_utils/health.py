@@ -129,7 +129,11 @@ def _run(
         certificates.trusted(authorities) as ca_file,
         ThreadPoolExecutor(SIDE_BY_SIDE) as pool,
     ):
-        declared = {secret.name: complete(secret, {}) for secret in component.secrets if not secret.generate}
+        declared = {
+            f"{secret.namespace}/{secret.name}": complete(secret, {})
+            for secret in component.secrets
+            if not secret.generate
+        }
         access = Access(cluster, forwards, component.namespace, ca_file, declared)
 
         def outcome(check: Check) -> dict[str, Any]:

@@ -58,14 +58,14 @@ def minio_key_changed(platform: Platform) -> Iterator[None]:
     yield
 
 
-def minio_policy(*, actions: list[str], bucket: str) -> Inject:
-    """Somebody rewrites the policy of MinIO's consumer."""
+def minio_policy(*, actions: list[str], bucket: str, consumer: str = "mlflow") -> Inject:
+    """Somebody rewrites the policy of one of MinIO's consumers."""
 
     def inject(platform: Platform) -> Iterator[None]:
         resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
         statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
         with platform.minio() as (_, admin):
-            admin.policy_add("mlflow", policy={"Version": "2012-10-17", "Statement": [statement]})
+            admin.policy_add(consumer, policy={"Version": "2012-10-17", "Statement": [statement]})
         yield
 
     return inject
@@ -261,6 +261,11 @@ ROUNDS: tuple[tuple[Fault, ...], ...] = (
             minio_policy(actions=["s3:*"], bucket="*"),
         ),
         Fault(
+            "a policy lets a reader write",
+            "minio", "models uses its buckets", "mlflow-artifacts: a key that is to read alone may write: written",
+            minio_policy(actions=["s3:*"], bucket="mlflow-artifacts", consumer="models"),
+        ),
+        Fault(
             "the role's password is not the one in its Secret",
             "postgresql", "mlflow writes and rolls back", "password authentication failed for user",
             sql("ALTER ROLE mlflow PASSWORD 'another-than-the-one-in-the-secret'"),
@@ -276,6 +281,11 @@ ROUNDS: tuple[tuple[Fault, ...], ...] = (
             "a policy allows less than it must",
             "minio", "mlflow uses its buckets", "AccessDenied.*PutObject",
             minio_policy(actions=["s3:GetObject", "s3:ListBucket"], bucket="mlflow-artifacts"),
+        ),
+        Fault(
+            "a policy lets a reader into other buckets",
+            "minio", "models is refused elsewhere", "not refused: .*datasets: written",
+            minio_policy(actions=["s3:*"], bucket="datasets", consumer="models"),
         ),
         Fault(
             "a setting is not the one asked for",

@@ -72,7 +72,7 @@ def test_an_endpoint_is_in_the_cluster_or_elsewhere() -> None:
 
 def access(**secret: str) -> Access:
     """What needs no cluster, because its Secret is declared."""
-    return Access(cast("Cluster", None), cast("Forwards", None), "ml", "/ca.pem", {"login": secret})
+    return Access(cast("Cluster", None), cast("Forwards", None), "ml", "/ca.pem", {"ml/login": secret})
 
 
 def test_an_authority_is_named_only_where_it_is_asked_for() -> None:
@@ -141,7 +141,7 @@ def test_a_service_of_the_cluster_is_reached_through_the_api(url: str, reached: 
 
 
 def test_a_database_in_the_cluster_keeps_the_name_of_its_certificate() -> None:
-    declared = {"login": {"host": "store.data.svc,db2.example.org", "port": "5432"}}
+    declared = {"ml/login": {"host": "store.data.svc,db2.example.org", "port": "5432"}}
     place = Access(cast("Cluster", None), cast("Forwards", Ports()), "ml", "/ca.pem", declared)
     found = arguments(place, DATABASE, "login", "ml", {})
     assert found["host"] == "store.data.svc,db2.example.org"

@@ -166,7 +166,7 @@ SERVICE = {"name": "web", "port": 80}
     [
         (
             {"name": "up", "type": "htp", "service": SERVICE},
-            "check 'up': type is 'htp'; allowed are dns, http, mlflow_a",
+            "check 'up': type is 'htp'; allowed are ",
         ),
         ({"type": "nothing"}, "check '(without a name)': type is 'nothing'"),
         ({"name": "up", "type": "http"}, "check 'up': service is None; it must be a mapping with name and port"),

@@ -101,6 +101,17 @@ def test_the_consumer_is_refused_elsewhere(consumer: S3Client, bucket: str) -> N
     assert refusal(lambda: consumer.list_objects_v2(Bucket=bucket)) == "AccessDenied"
 
 
+def test_a_reader_reads_and_does_not_write(endpoint: str, cluster: Cluster, stored: tuple[str, bytes]) -> None:
+    key, content = stored
+    login = cluster.secret("minio-models", "models")
+    assert login
+    reader = client(endpoint, login)
+    assert reader.get_object(Bucket=OWN, Key=key)["Body"].read() == content
+    assert refusal(lambda: reader.put_object(Bucket=OWN, Key=key, Body=b"x")) == "AccessDenied"
+    assert refusal(lambda: reader.delete_object(Bucket=OWN, Key=key)) == "AccessDenied"
+    assert refusal(lambda: reader.list_objects_v2(Bucket="datasets")) == "AccessDenied"
+
+
 def test_the_consumer_makes_and_removes_no_buckets(consumer: S3Client) -> None:
     assert refusal(lambda: consumer.create_bucket(Bucket="another")) == "AccessDenied"
     assert refusal(lambda: consumer.delete_bucket(Bucket=OWN)) == "AccessDenied"
@@ -151,5 +162,7 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "quorum": True,
         "mlflow uses its buckets": True,
         "mlflow is refused elsewhere": True,
+        "models uses its buckets": True,
+        "models is refused elsewhere": True,
         "console": True,
     }

@@ -10,6 +10,11 @@ from __future__ import annotations
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve import (
+    KserveAdmissionCheck,
+    KservePodCheck,
+    KserveRuntimesCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
     S3AccessCheck,
@@ -33,6 +38,9 @@ CHECKS: dict[str, type[Check]] = {
     "sql_extensions": SqlExtensionsCheck,
     "sql_settings": SqlSettingsCheck,
     "sql_refused": SqlRefusedCheck,
+    "kserve_admission": KserveAdmissionCheck,
+    "kserve_pod": KservePodCheck,
+    "kserve_runtimes": KserveRuntimesCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
 }

@@ -38,8 +38,8 @@ class CheckFailed(Exception):
 class Access:
     """How checks and configuration steps reach services and their credentials.
 
-    `ca_file` has the authorities that clients trust. `declared` are Secrets whose values the user gave, by name: they
-    count before they are in the cluster.
+    `ca_file` has the authorities that clients trust. `declared` are Secrets whose values the user gave, by
+    "namespace/name": they count before they are in the cluster.
     """
 
     cluster: Cluster
@@ -77,12 +77,13 @@ class Access:
     def secret(self, name: str, *keys: str) -> list[str]:
         """Values of a Secret, in the order of `keys`; `name` may say "namespace/name"."""
         namespace, _, short = name.rpartition("/")
-        values = self.declared.get(name) or self.cluster.secret(short, namespace or self.namespace)
+        namespace = namespace or self.namespace
+        values = self.declared.get(f"{namespace}/{short}") or self.cluster.secret(short, namespace)
         if values is None:
-            raise PlatformError(f"Secret {namespace or self.namespace}/{short} does not exist")
+            raise PlatformError(f"Secret {namespace}/{short} does not exist")
         for key in keys:
             if key not in values:
-                raise PlatformError(f"Secret {namespace or self.namespace}/{short} has no key {key!r}")
+                raise PlatformError(f"Secret {namespace}/{short} has no key {key!r}")
         return [values[key] for key in keys]
 
 

@@ -58,7 +58,8 @@ def connect(access: Access, service: Endpoint, region: str, access_key: str, sec
 class S3AccessCheck(Check):
     """A consumer with access "read-write" puts an object in each of its buckets, gets it back and deletes it.
 
-    One with access "read" lists each of them. Objects are made below `prefix`, which is "" or ends with a slash.
+    One with access "read" lists each of them, reads a byte of the first object, and is refused when it writes. Objects
+    are made below `prefix`, which is "" or ends with a slash.
     """
 
     buckets: tuple[str, ...]
@@ -75,11 +76,19 @@ class S3AccessCheck(Check):
         s3 = client(access, self.service, self.credentials, self.region)
         for bucket in self.buckets:
             if self.access == "read":
-                s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
+                read_only(s3, bucket, self.prefix)
             else:
                 round_trip(s3, bucket, self.prefix)
-        seen = "listed" if self.access == "read" else f"{PROBE_BYTES} bytes read back and deleted"
+        seen = "read, writing refused" if self.access == "read" else f"{PROBE_BYTES} bytes read back and deleted"
         return f"{len(self.buckets)} buckets: {seen}", f"{len(self.buckets)} buckets: {seen}"
+
+
+def read_only(s3: S3Client, bucket: str, prefix: str = "") -> None:
+    """List a bucket, read the first byte of an object if there is one, and see that writing is refused."""
+    for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("Contents", []):
+        s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read(1)
+    answer = _refusal(s3, bucket, prefix)
+    expect(answer, "AccessDenied", f"{bucket}: a key that is to read alone may write: {answer}")
 
 
 def round_trip(s3: S3Client, bucket: str, prefix: str = "") -> None:
@@ -131,9 +140,9 @@ class S3DeniedCheck(Check):
         return observed, expected
 
 
-def _refusal(s3: S3Client, bucket: str) -> str:
+def _refusal(s3: S3Client, bucket: str, prefix: str = "") -> str:
     """The error code of writing to a bucket, or "written"."""
-    key = PROBE_PREFIX + "denied-" + secrets.token_hex(4)
+    key = prefix + PROBE_PREFIX + "denied-" + secrets.token_hex(4)
     try:
         version = s3.put_object(Bucket=bucket, Key=key, Body=b"").get("VersionId")
     except ClientError as error:
