@@ -99,8 +99,9 @@ def probes(manifest: Mapping[str, Any], pod: Pod) -> Iterator[str]:
 
 def hardening(pod: Pod) -> Iterator[str]:
     """What the platform asks for beyond the Pod Security level."""
-    if pod.get("automountServiceAccountToken") is not False:
-        yield "the token of its service account is mounted"
+    token = pod.get("automountServiceAccountToken")
+    if token is None or (token and pod.get("serviceAccountName", "default") == "default"):
+        yield "the token of a service account is mounted that is not its own"
     for container in containers(pod):
         if (container.get("securityContext") or {}).get("readOnlyRootFilesystem") is not True:
             yield f"container {container['name']}: its root file system can be written"

@@ -16,7 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure import ST
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"defaults", "files", "meta", "tasks", "templates", "vars"}
+FOLDERS = {"defaults", "files", "meta", "patches", "tasks", "templates", "vars"}
 FILES = {"README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml"}
 COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
 COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import yaml
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
 
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 class ActionModule(ComponentAction):
     """See plugins/modules/component_render.py for the documentation."""
@@ -20,11 +22,18 @@ class ActionModule(ComponentAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        manifests = self.render()
-        text = yaml.safe_dump_all(manifests, sort_keys=True, width=120)
-        path = Path(arguments["dest"])
-        changed = not path.exists() or path.read_text(encoding="utf-8") != text
-        if changed and not self.check_mode:
+        manifests, path = self.render(), Path(arguments["dest"])
+        changed = self._write(path, manifests)
+        if patches := self.patches():
+            changed |= self._write(path.with_suffix(f".patches{path.suffix}"), patches)
+        return {"changed": changed, "dest": str(path), "objects": len(manifests)}
+
+    def _write(self, path: Path, objects: list[dict[str, Any]]) -> bool:
+        """Write objects into a file; returns whether that changes it."""
+        text = yaml.dump_all(objects, Dumper=DUMPER, sort_keys=True, width=120)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
+        if not self.check_mode:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return {"changed": changed, "dest": str(path), "objects": len(manifests)}
+        return True

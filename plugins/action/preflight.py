@@ -40,8 +40,7 @@ class ActionModule(PlatformAction):
         for host in inventory.groups.get("local_cluster", []):
             problems += self._machine(inventory, host, quiet=bool(problems))
         refuse(problems)
-        requires = {name: description.requires for name, description in inventory.components.items()}
-        result: dict[str, Any] = {"changed": False, "waves": graph.waves(requires, inventory.external)}
+        result: dict[str, Any] = {"changed": False, "waves": graph.waves(inventory.before, inventory.external)}
         declared = self._templar.template(task_vars.get("platform_ca_certificates", ""))
         result["warnings"] = certificates.expiring(str(declared))
         if arguments["reports"]:

@@ -21,7 +21,9 @@ class Component:
 
     `templates` is the folder under the role's templates/ that holds the manifests. `requires` maps
     the components it builds on to the variable that names an external endpoint instead ("" where
-    there is none). `access` says how people reach it.
+    there is none); `after` names those that it comes after where the inventory has them. `upstream`
+    are objects of other projects (see upstream.py). `namespaces` maps those it has besides its own to
+    their Pod Security level. `access` says how people reach it.
     `timeout_seconds` bounds one wait or one validation.
     """
 
@@ -31,6 +33,9 @@ class Component:
     templates: str = ""
     pod_security: str = "restricted"
     requires: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    upstream: tuple[Mapping[str, Any], ...] = ()
     secrets: tuple[SecretSpec, ...] = ()
     configure: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()
@@ -42,13 +47,17 @@ class Component:
         """The component of a role's spec. Raises PlatformError naming a key that is unknown, missing or wrong."""
         name = str(raw.get("name") or "a component without a name")
         found = build(cls, raw, f"component_spec of {name}")
-        if found.pod_security not in POD_SECURITY_LEVELS:
-            raise PlatformError(
-                f"component_spec of {name}: pod_security is {found.pod_security!r}; "
-                f"allowed are {', '.join(POD_SECURITY_LEVELS)}"
-            )
+        for key, level in {"pod_security": found.pod_security, **_by_namespace(found.namespaces)}.items():
+            if level not in POD_SECURITY_LEVELS:
+                raise PlatformError(
+                    f"component_spec of {name}: {key} is {level!r}; allowed are {', '.join(POD_SECURITY_LEVELS)}"
+                )
         secrets = tuple(SecretSpec.parse(item, found.namespace) for item in raw.get("secrets", ()))
         return replace(found, secrets=secrets)
+
+
+def _by_namespace(levels: Mapping[str, str]) -> dict[str, str]:
+    return {f"namespaces.{space}": level for space, level in levels.items()}
 
 
 def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:

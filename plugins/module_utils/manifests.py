@@ -61,7 +61,13 @@ BUILT_IN_GROUPS = frozenset(
     )
 ) | {"", "apps", "autoscaling", "batch", "policy"}
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML as Kubernetes does: dates and a lone "=" are texts."""
+
+
+for _tag in ("timestamp", "value"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", yaml.SafeLoader.construct_yaml_str)
 
 
 def parse(text: str, source: str) -> list[Manifest]:
@@ -104,6 +110,17 @@ def identity(manifest: Mapping[str, Any]) -> str:
     metadata = manifest["metadata"]
     api_group = str(manifest["apiVersion"]).rpartition("/")[0]
     return "/".join((api_group, manifest["kind"], metadata.get("namespace") or "", metadata["name"]))
+
+
+def refuse_doubles(manifests: Iterable[Manifest], where: str) -> None:
+    """Raise a PlatformError, which begins with `where`, for an object that is there twice."""
+    seen: set[str] = set()
+    for manifest in manifests:
+        if (key := identity(manifest)) in seen:
+            raise PlatformError(
+                f"{where}: {title(manifest)} is made twice; leave one out, or change upstream's in patches/"
+            )
+        seen.add(key)
 
 
 def title(manifest: Mapping[str, Any]) -> str:
@@ -149,7 +166,7 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
     config = {manifest["metadata"]["name"]: digest(manifest) for manifest in stamped if manifest["kind"] == "ConfigMap"}
     for manifest in stamped:
         metadata = manifest["metadata"]
-        metadata["labels"] = labels | {"app.kubernetes.io/version": version} | (metadata.get("labels") or {})
+        metadata["labels"] = {"app.kubernetes.io/version": version} | (metadata.get("labels") or {}) | labels
         template = manifest.get("spec", {}).get("template") if manifest["kind"] in WORKLOADS else None
         if template is not None:
             pod_metadata = template.setdefault("metadata", {})

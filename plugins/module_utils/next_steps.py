@@ -12,7 +12,7 @@ NEXT_STEPS = tuple(
     (re.compile(pattern, re.IGNORECASE), step)
     for pattern, step in (
         (r"nothing was touched", "Correct what is listed and run the same command again; nothing has to be undone."),
-        (r"requires (\S+), which failed", "Mend {1}; the next run goes on here by itself."),
+        (r"(?:requires|comes after) (\S+), which failed", "Mend {1}; the next run goes on here by itself."),
         (
             r"Kubernetes API at .* cannot be reached",
             "Check that the cluster runs and that KUBECONFIG names it; `make up` starts a stopped embedded cluster.",

@@ -20,6 +20,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
 from ansible_collections.mlops.platform.plugins.module_utils.pods import PodSettings, furnish, registry_secret
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
+from ansible_collections.mlops.platform.plugins.module_utils.upstream import Upstream, patch, read
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
@@ -87,37 +88,53 @@ class ComponentAction(PlatformAction):
         self.progress(self.component.name, message, **fields)
 
     def render(self) -> list[dict[str, Any]]:
-        """The component's manifests: the templates of its role, rendered, parsed, stamped and in order."""
+        """The component's manifests: its own and those of upstream, patched; furnished, stamped and in order."""
         roles = self.task_vars.get("ansible_parent_role_paths") or []
         if not roles:
             raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")
         folder = Path(roles[0]) / "templates" / self.component.templates
-        shared = Path(__file__).parents[2] / "roles" / "component" / "templates"
-        templates = sorted(path for path in folder.glob(TEMPLATES) if not path.name.startswith("_"))
-        if not templates:
+        own = self._rendered(folder)
+        if not own and not self.component.upstream:
             raise PlatformError(f"component_spec of {self.component.name}: no template {TEMPLATES} in {folder}")
+        found = [*own, *patch(self._upstream(), self.patches(), f"component_spec of {self.component.name}")]
+        yaml_manifests.refuse_doubles(found, f"component_spec of {self.component.name}")
+        settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
+        return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)
+
+    def patches(self) -> list[dict[str, Any]]:
+        """What the role changes of upstream's objects."""
+        return self._rendered(Path(self.task_vars["ansible_parent_role_paths"][0]) / "patches")
+
+    def _upstream(self) -> list[dict[str, Any]]:
+        """The objects of other projects that belong to the component."""
+        cache = Path(str(self.variable("platform_cache_dir") or "~/.cache/mlops-platform")).expanduser()
+        wanted = [Upstream.parse(raw, self.component.name) for raw in self.component.upstream]
+        return [found for item in wanted for found in read(item, cache, self.say, self.authorities())]
+
+    def _rendered(self, folder: Path) -> list[dict[str, Any]]:
+        """The objects that the templates of a folder make."""
+        shared = Path(__file__).parents[2] / "roles" / "component" / "templates"
         templar = self._templar.copy_with_new_env(
             searchpath=[str(folder), str(shared)], available_variables=self.task_vars
         )
         found: list[dict[str, Any]] = []
-        for path in templates:
+        for path in sorted(path for path in folder.glob(TEMPLATES) if not path.name.startswith("_")):
             text = trust_as_template(path.read_text(encoding="utf-8"))
             try:
                 rendered = templar.template(text, escape_backslashes=False)
             except AnsibleError as error:
                 raise PlatformError(f"{path.name} of {self.component.name}: {error.message}") from error
             found += yaml_manifests.parse(str(rendered or ""), path.name)
-        settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
-        return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)
+        return found
 
     def await_requirements(self) -> None:
-        """Return when every component that this one builds on, and that this run provisions, is done.
+        """Return when every component that this one builds on or comes after, and this run provisions, is done.
 
         Raises PlatformError as soon as one of them has failed.
         """
         directory = run_directory(self.task_vars)
         in_run = set(self.task_vars.get("ansible_play_hosts_all") or [])
-        needs = sorted(in_run.intersection(self.component.requires))
+        needs = sorted(in_run.intersection({*self.component.requires, *self.component.after}))
         if directory is None or not needs:
             return
         with events.phase(self.component.name, "wait", waits_for=needs):
@@ -135,7 +152,8 @@ class ComponentAction(PlatformAction):
         if not marker.exists():
             return False
         if not json.loads(marker.read_text(encoding="utf-8"))["healthy"]:
-            message = f"{self.component.name} requires {need}, which failed: it was not touched"
+            relation = "requires" if need in self.component.requires else "comes after"
+            message = f"{self.component.name} {relation} {need}, which failed: it was not touched"
             raise PlatformError(message, blocked_by=need)
         return True
 

@@ -237,11 +237,17 @@ class Inventory:
             yield from self._place(host, description, places)
         if not any(set(description.requires) - set(self.components) for description in self.components.values()):
             try:
-                graph.waves(
-                    {host: description.requires for host, description in self.components.items()}, self.external
-                )
+                graph.waves(self.before, self.external)
             except PlatformError as error:
                 yield str(error)
+
+    @property
+    def before(self) -> dict[str, dict[str, str]]:
+        """What each component waits for: what it requires, and what it comes after as far as that is there."""
+        return {
+            host: {**description.requires, **{name: "" for name in description.after if name in self.components}}
+            for host, description in self.components.items()
+        }
 
     @property
     def external(self) -> dict[str, bool]:

@@ -43,6 +43,11 @@ class Description:
         return dict((self.variables.get(f"__{self.name}_spec") or {}).get("requires") or {})
 
     @property
+    def after(self) -> Sequence[str]:
+        """What a component comes after, where the inventory has it."""
+        return list((self.variables.get(f"__{self.name}_spec") or {}).get("after") or [])
+
+    @property
     def is_component(self) -> bool:
         """Whether the role describes a component."""
         return f"__{self.name}_spec" in self.variables
