@@ -18,6 +18,7 @@ COMPONENT_LABEL = "mlops.platform/component"
 CONFIG_HASH = "mlops.platform/config-hash"
 SECRETS_HASH = "mlops.platform/secrets-hash"
 BEFORE_ROLLOUT = "mlops.platform/before-rollout"
+SPEC_HASH = "mlops.platform/spec-hash"
 
 # What must exist before what refers to it; kinds that are not named come after these.
 KIND_ORDER = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import FIELD_MANAGER, container_statuses
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import SPEC_HASH, title
 
 # A container that waits for one of these does not start without somebody's help.
 FINAL_REASONS = frozenset(
@@ -17,16 +17,20 @@ FINAL_REASONS = frozenset(
 )
 CRASHES_UNTIL_FINAL = 3
 """Restarts after which a crash loop counts as final: the first ones may be a dependency that was late."""
+MODEL_LABEL = "serving.kserve.io/inferenceservice"
+MODEL_CRASHES_UNTIL_FINAL = 1
+"""The same for the pods of models: all that they depend on was there before them, and each try is a download."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far an object is: `failure` is set when waiting longer is of no use."""
+    """How far an object is: `failure` is set when waiting longer is of no use, `suspicion` when it is if that lasts."""
 
     target: str
     ready: bool
     message: str
     failure: str | None = None
+    suspicion: str | None = None
 
 
 def state(obj: Mapping[str, Any]) -> State:
@@ -128,6 +132,48 @@ def _condition(name: str) -> Any:
     return judge
 
 
+def served(service: Mapping[str, Any], made: Mapping[str, Any] | None) -> State:
+    """The state of an InferenceService; `made` is the Knative Service or Deployment that KServe made of it.
+
+    Its own observedGeneration is that of what was made: whether KServe has seen a change is told by the hash that it
+    copies from the annotations of the one to the pods of the other.
+    """
+    target = title(service)
+    status = service.get("status") or {}
+    found = conditions(service)
+    why = found.get("PredictorReady", {})
+    refused = str(why.get("message") or why.get("reason")) if why.get("status") == "False" else ""
+    model = status.get("modelStatus") or {}
+    if model.get("transitionStatus") == "InvalidSpec":
+        info = model.get("lastFailureInfo") or {}
+        refused = f"{info.get('reason')}: {info.get('message')}"
+    if made is None or not _copied(service, made):
+        return State(target, False, refused or "KServe has not seen the change yet", suspicion=refused or None)
+    theirs = conditions(made)
+    if made["kind"] == "Deployment":
+        complete, message, failure = _deployment(made)
+        whole = seen(made) and complete
+    else:
+        revisions = made.get("status") or {}
+        newest = revisions.get("latestCreatedRevisionName")
+        whole = seen(made) and revisions.get("latestReadyRevisionName") == newest
+        whole = whole and theirs.get("Ready", {}).get("status") == "True"
+        message, failure = f"revision {newest} is not ready", None
+        refused = str(theirs.get("ConfigurationsReady", {}).get("message") or refused)
+    if whole and found.get("Ready", {}).get("status") == "True":
+        return State(target, True, f"{made['kind']} {made['metadata']['name']} is ready")
+    ingress = found.get("IngressReady", {})
+    if whole and ingress.get("status") == "False":
+        refused = message = f"{ingress.get('reason')}: {ingress.get('message')}"
+    return State(target, False, message, failure, suspicion=refused or None)
+
+
+def _copied(service: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether what KServe made is of the InferenceService as it is now."""
+    wanted = (service["metadata"].get("annotations") or {}).get(SPEC_HASH)
+    return bool(wanted == (made["spec"]["template"]["metadata"].get("annotations") or {}).get(SPEC_HASH))
+
+
 @dataclass(frozen=True)
 class Problem:
     """What keeps a pod from being ready, whether that is final, and which container has said why before it ended."""
@@ -135,6 +181,8 @@ class Problem:
     message: str
     final: bool = False
     ended: str = ""
+    homeless: bool = False
+    """Whether no node takes it."""
 
 
 def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
@@ -149,7 +197,9 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
         reason = waiting.get("reason", "")
         if reason == "CrashLoopBackOff":
             last = (container.get("lastState") or {}).get("terminated") or {}
-            final = container.get("restartCount", 0) >= CRASHES_UNTIL_FINAL
+            of_model = MODEL_LABEL in (pod["metadata"].get("labels") or {})
+            crashes = MODEL_CRASHES_UNTIL_FINAL if of_model else CRASHES_UNTIL_FINAL
+            final = container.get("restartCount", 0) >= crashes
             cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
             times = container.get("restartCount", 0)
             message = f"pod {name}: container {container['name']} crashed {times} times ({cause})"
@@ -164,7 +214,7 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
         return Problem(f"pod {name} failed: {status.get('message') or codes}", ended=failed[0] if failed else "")
     scheduled = conditions(pod).get("PodScheduled", {})
     if scheduled.get("status") == "False":
-        return Problem(f"pod {name} cannot be scheduled: {scheduled.get('message')}")
+        return Problem(f"pod {name} cannot be scheduled: {scheduled.get('message')}", homeless=True)
     if conditions(pod).get("Ready", {}).get("status") == "True":
         return None
     waits = [

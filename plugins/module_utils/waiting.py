@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import urllib3
@@ -23,8 +24,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     title,
 )
 
-AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService"})
+INFERENCE_SERVICE = "InferenceService"
+AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService", INFERENCE_SERVICE})
 REPEAT_SECONDS = 10
+SUSPICION_SECONDS = 20.0
+"""How long a state that is final if it lasts has to last."""
+PROMISED = frozenset({"TriggeredScaleUp", "Nominated"})
+"""The reasons of events by which cluster autoscalers promise a pod a node (Cluster Autoscaler, Karpenter)."""
 REQUEST = re.compile(r'" [1-5]\d\d\b')
 """The status of an answer, as servers write it behind the request."""
 COMPLAINT = re.compile(
@@ -61,6 +67,7 @@ def _wait_ready(
 ) -> list[rollout.State]:
     started = time.monotonic()
     said, saying = started, ""
+    suspected: dict[tuple[str, str], float] = {}
     waker: Waker | None = None
     try:
         while True:
@@ -68,10 +75,14 @@ def _wait_ready(
             late = [item for item in states if not item.ready]
             if not late:
                 return states
-            elapsed = time.monotonic() - started
-            failed = next((item for item in late if item.failure), None)
-            if failed:
-                raise NotReady(f"{failed.target}: {failed.failure}", states)
+            now = time.monotonic()
+            elapsed = now - started
+            suspicions = [(item.target, item.suspicion) for item in late if item.suspicion]
+            suspected = {item: suspected.get(item, now) for item in suspicions}
+            final = [(item.target, item.failure) for item in late if item.failure]
+            final += [item for item, since in suspected.items() if now - since >= SUSPICION_SECONDS]
+            if final:
+                raise NotReady(f"{final[0][0]}: {final[0][1]}", states)
             if elapsed > timeout:
                 raise NotReady(f"{late[0].target} is not ready after {elapsed:.0f} s: {late[0].message}", states)
             message = f"{late[0].message} ({late[0].target})"
@@ -100,6 +111,9 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
         if found is None:
             states.append(rollout.State(title(manifest), False, "does not exist"))
             continue
+        if found["kind"] == INFERENCE_SERVICE:
+            states.append(_served(cluster, listed, found))
+            continue
         state = rollout.state(found)
         if not state.ready and found["kind"] in WORKLOADS and rollout.seen(found):
             state = _with_pods(cluster, listed, found, state)
@@ -109,18 +123,52 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
 
 def list_whole(cluster: Cluster, api_version: str, kind: str, namespace: str, component: str) -> list[Object]:
     """The component's objects of one kind, whole, with the type fields that a list leaves out."""
-    found = cluster.list(api_version, kind, namespace or None, f"{COMPONENT_LABEL}={component}")
+    return list_as(cluster, api_version, kind, namespace or None, f"{COMPONENT_LABEL}={component}")
+
+
+def list_as(cluster: Cluster, api_version: str, kind: str, namespace: str | None, selector: str) -> list[Object]:
+    """Objects with the type fields that a list leaves out."""
+    found = cluster.list(api_version, kind, namespace, selector)
     return [{**item, "apiVersion": api_version, "kind": kind} for item in found]
+
+
+def _served(cluster: Cluster, listed: Listed, service: Object) -> rollout.State:
+    """The state of an InferenceService as what KServe made of it and the pods of its newest revision explain it."""
+    metadata = service["metadata"]
+    name, namespace = f"{metadata['name']}-predictor", metadata["namespace"]
+    standard = (metadata.get("annotations") or {}).get("serving.kserve.io/deploymentMode") == "Standard"
+    made = cluster.get(
+        *(("apps/v1", "Deployment") if standard else ("serving.knative.dev/v1", "Service")), name, namespace
+    )
+    state = rollout.served(service, made)
+    newest = ((made or {}).get("status") or {}).get("latestCreatedRevisionName")
+    selector = f"serving.knative.dev/revision={newest}"
+    if state.ready or made is None or state.message.startswith("KServe has not"):
+        return state
+    workloads = [made] if standard else list_as(cluster, "apps/v1", "Deployment", namespace, selector)
+    if not workloads:
+        return state
+    explained = _with_pods(cluster, listed, workloads[0], state)
+    problems = filter(None, map(rollout.pod_problem, _newest_pods(listed, workloads[0])))
+    homeless = next((problem.message for problem in problems if problem.homeless), None)
+    if homeless and not any(event.get("reason") in PROMISED for event in listed("v1", "Event", namespace)):
+        return replace(explained, suspicion=homeless)
+    return explained
+
+
+def _newest_pods(listed: Listed, workload: Object) -> list[Mapping[str, Any]]:
+    """The pods of a workload's newest revision."""
+    namespace = workload["metadata"]["namespace"]
+    sets = listed("apps/v1", "ReplicaSet", namespace) if workload["kind"] == "Deployment" else []
+    return rollout.current_pods(workload, listed("v1", "Pod", namespace), sets)
 
 
 def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollout.State) -> rollout.State:
     """The state of an unready workload as its newest pods explain it."""
     namespace = workload["metadata"]["namespace"]
-    pods = listed("v1", "Pod", namespace)
-    sets = listed("apps/v1", "ReplicaSet", namespace) if workload["kind"] == "Deployment" else []
-    newest = rollout.current_pods(workload, pods, sets)
+    newest = _newest_pods(listed, workload)
     if workload["kind"] == "StatefulSet":
-        _release_stuck_pods(cluster, workload, pods, newest)
+        _release_stuck_pods(cluster, workload, listed("v1", "Pod", namespace), newest)
     problems = [(problem, pod) for pod in newest if (problem := rollout.pod_problem(pod))]
     if problems:
         problem, pod = min(problems, key=lambda found: not found[0].final)
@@ -129,7 +177,7 @@ def _with_pods(cluster: Cluster, listed: Listed, workload: Object, state: rollou
         if problem.ended and (problem.final or state.failure):
             message += _last_words(cluster, pod, problem.ended)
         failure = f"{state.failure}; {message}" if state.failure else message if problem.final else None
-        return rollout.State(state.target, False, f"{state.message}; {message}", failure)
+        return replace(state, message=f"{state.message}; {message}", failure=failure)
     if state.failure:
         return state
     if not newest and workload["kind"] != "Deployment":
@@ -201,7 +249,7 @@ def _place(manifest: Manifest) -> tuple[str, str, str]:
 def _paths(cluster: Cluster, awaited: Sequence[Manifest]) -> set[str]:
     """The collections whose events may end the wait: the awaited objects' and their pods'."""
     places = {_place(item) for item in awaited}
-    places |= {("v1", "Pod", namespace) for _, kind, namespace in places if kind in WORKLOADS}
+    places |= {("v1", "Pod", namespace) for _, kind, namespace in places if kind in (*WORKLOADS, INFERENCE_SERVICE)}
     return {cluster.resource(version, kind).path(namespace or None) for version, kind, namespace in places}
 
 

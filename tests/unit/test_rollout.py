@@ -197,7 +197,7 @@ def test_init_containers_are_looked_at_first() -> None:
 def test_a_pod_that_no_node_takes() -> None:
     unschedulable = condition("PodScheduled", "False", message="0/1 nodes are available: insufficient memory")
     expected = "pod web-0 cannot be scheduled: 0/1 nodes are available: insufficient memory"
-    assert pod_problem(pod(conditions=[unschedulable])) == Problem(expected)
+    assert pod_problem(pod(conditions=[unschedulable])) == Problem(expected, homeless=True)
 
 
 def test_a_pod_that_is_only_slow() -> None:

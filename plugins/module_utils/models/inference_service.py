@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import SPEC_HASH, Manifest, digest
 from ansible_collections.mlops.platform.plugins.module_utils.models.registry import ModelVersion
 
 API_VERSION = "serving.kserve.io/v1beta1"
@@ -120,6 +120,25 @@ def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manif
     # A model that asks for more pods than the platform's limit at least asks for no fewer at most.
     high = _or(settings.max_replicas, max(serving.max_replicas, low))
     labels = {MODEL_LABEL: service_name(model.name), VERSION_LABEL: model.version}
+    spec = {
+        "predictor": {
+            "serviceAccountName": SERVICE_ACCOUNT,
+            "minReplicas": low,
+            "maxReplicas": high,
+            "scaleMetric": metric,
+            "scaleTarget": _or(settings.scale_target, serving.scale_target),
+            **_placement(settings, serving),
+            "model": {
+                "modelFormat": {"name": "mlflow"},
+                "protocolVersion": "v2",
+                "storageUri": model.uri,
+                **({"runtime": settings.runtime} if settings.runtime else {}),
+                # Answers say which version they are of; without it nobody could tell two revisions apart.
+                "env": [{"name": "MLSERVER_MODEL_VERSION", "value": model.version}],
+                "resources": _resources(settings, serving),
+            },
+        }
+    }
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -127,27 +146,10 @@ def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manif
             "name": service_name(model.name),
             "namespace": serving.namespace,
             "labels": labels | ({RUN_LABEL: model.run_id} if model.run_id else {}),
-            "annotations": _annotations(metric, serving),
+            # KServe copies the hash to the pods: so one sees whether they are of this manifest (rollout.served).
+            "annotations": {**_annotations(metric, serving), SPEC_HASH: digest(spec)},
         },
-        "spec": {
-            "predictor": {
-                "serviceAccountName": SERVICE_ACCOUNT,
-                "minReplicas": low,
-                "maxReplicas": high,
-                "scaleMetric": metric,
-                "scaleTarget": _or(settings.scale_target, serving.scale_target),
-                **_placement(settings, serving),
-                "model": {
-                    "modelFormat": {"name": "mlflow"},
-                    "protocolVersion": "v2",
-                    "storageUri": model.uri,
-                    **({"runtime": settings.runtime} if settings.runtime else {}),
-                    # Answers say which version they are of; without it nobody could tell two revisions apart.
-                    "env": [{"name": "MLSERVER_MODEL_VERSION", "value": model.version}],
-                    "resources": _resources(settings, serving),
-                },
-            }
-        },
+        "spec": spec,
     }
 
 
