@@ -45,7 +45,9 @@ class ActionModule(PlatformAction):
             refuse([str(error)], next_step=next_step(str(error), "", "task"))
         needed = [Needs.parse(item) for item in arguments["needs"]]
         found = survey(cluster, needed, provisions=arguments["provisions"], room=arguments["room"])
-        versions = [f"{name} {said}" for name, said in mismatches(compatibility(), {"kubernetes": version})]
+        present = {"kubernetes": version} | {item.component: item.version for item in needed}
+        rows = [row for row in compatibility() if "kubernetes" in (row.of, row.goes_with)]  # the rest was said
+        versions = [f"{name} {said}" for name, said in mismatches(rows, present)]
         refuse([f"the cluster: {problem}" for problem in versions + found.problems])
         for line in found.unchecked:
             Display().warning(f"Not checked of the cluster: {line}")

@@ -134,7 +134,7 @@ def _run(
             for secret in component.secrets
             if not secret.generate
         }
-        access = Access(cluster, forwards, component.namespace, ca_file, declared)
+        access = Access(cluster, forwards, component.namespace, ca_file, declared, deadline)
 
         def outcome(check: Check) -> dict[str, Any]:
             found = attempt(check, access, deadline)

@@ -79,14 +79,20 @@ class Platform:
 
     # What the product does
 
-    def validate(self, name: str, without: str = "") -> Outcomes:
-        """The outcomes of a component's validators by name; the one called `without` always passes."""
+    def validate(self, name: str, without: str = "", full: bool = False) -> Outcomes:
+        """The outcomes of a component's validators by name, `full` ones too; the one called `without` always passes."""
         component = self.components[name]
         checks = tuple(item if item["name"] != without else passing(item) for item in component.checks)
         if without == "rollout":
             return {"rollout": {"name": "rollout", "healthy": True, "message": ""}}
-        found = health.validate(self.cluster, replace(component, checks=checks), 30.0, self.said.append)
+        component = replace(component, checks=checks)
+        found = health.validate(self.cluster, component, 30.0, self.said.append)
+        found += health.validate_fully(self.cluster, component) if full else []
         return {outcome["name"]: outcome for outcome in found}
+
+    def is_full(self, name: str, check: str) -> bool:
+        """Whether a check of a component is one that takes minutes."""
+        return any(item["name"] == check and item.get("full") for item in self.components[name].checks)
 
     def repair(self, name: str) -> list[str]:
         """Provision a component again, as a run does; returns what was changed."""
@@ -99,9 +105,9 @@ class Platform:
 
     # Hands to break things with
 
-    def patch(self, api_version: str, kind: str, name: str, body: object) -> None:
+    def patch(self, api_version: str, kind: str, name: str, body: object, namespace: str = "") -> None:
         """Change an object as somebody else."""
-        path = self.cluster.resource(api_version, kind).path(self.namespace, name)
+        path = self.cluster.resource(api_version, kind).path(namespace or self.namespace, name)
         query = {"fieldManager": STRANGER}
         self.cluster.request("PATCH", path, query=query, body=body, content_type=MERGE)
 
@@ -116,9 +122,9 @@ class Platform:
         found: dict[str, Any] = workload["spec"]["template"]["spec"]["containers"][0]
         return found
 
-    def scale(self, kind: str, name: str, replicas: int) -> None:
+    def scale(self, kind: str, name: str, replicas: int, namespace: str = "") -> None:
         """Scale a workload as `kubectl scale` does."""
-        path = self.cluster.resource("apps/v1", kind).path(self.namespace, name)
+        path = self.cluster.resource("apps/v1", kind).path(namespace or self.namespace, name)
         query = {"fieldManager": STRANGER}
         body = {"spec": {"replicas": replicas}}
         self.cluster.request(

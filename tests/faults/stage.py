@@ -56,7 +56,8 @@ class Stage:
                     stack.push(injection)
             for entered in entering:
                 entered.result()
-            jobs = {name: pool.submit(self._validate, name) for name, _ in places}
+            full = {name for name, check in places if self._platform.is_full(name, check)}
+            jobs = {name: pool.submit(self._validate, name, name in full) for name, _ in places}
             mutants = {
                 (name, check): pool.submit(self._platform.validate, name, without=check) for name, check in places
             }
@@ -74,7 +75,7 @@ class Stage:
             for wave in waves({name: item.requires for name, item in self._platform.components.items()}):
                 list(pool.map(self._platform.repair, wave))
 
-    def _validate(self, name: str) -> tuple[Outcomes, float]:
+    def _validate(self, name: str, full: bool) -> tuple[Outcomes, float]:
         started = time.monotonic()
-        outcomes = self._platform.validate(name)
+        outcomes = self._platform.validate(name, full=full)
         return outcomes, time.monotonic() - started

@@ -10,6 +10,10 @@ from __future__ import annotations
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
+    KnativeScaleCheck,
+    KnativeServiceCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve import (
     KserveAdmissionCheck,
     KservePodCheck,
@@ -31,6 +35,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 CHECKS: dict[str, type[Check]] = {
     "dns": DnsCheck,
     "http": HttpCheck,
+    "knative_service": KnativeServiceCheck,
+    "knative_scale": KnativeScaleCheck,
     "s3_access": S3AccessCheck,
     "s3_denied": S3DeniedCheck,
     "s3_refused": S3RefusedCheck,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ class Access:
     """How checks and configuration steps reach services and their credentials.
 
     `ca_file` has the authorities that clients trust. `declared` are Secrets whose values the user gave, by
-    "namespace/name": they count before they are in the cluster.
+    "namespace/name": they count before they are in the cluster. Checks have to end by `deadline`, a time of the
+    monotonic clock.
     """
 
     cluster: Cluster
@@ -47,6 +49,7 @@ class Access:
     namespace: str
     ca_file: str = ""
     declared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    deadline: float = math.inf
 
     def address(self, service: Service) -> tuple[str, int]:
         """Host and port where `service` answers on this machine."""

@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one component needs.
+    """What one component in one `version` needs.
 
     `labels` are those that its own `namespace` must have; `objects` are identities; `kinds` are (apiVersion, kind,
     namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
@@ -54,6 +54,7 @@ class Needs:
     """
 
     component: str
+    version: str
     namespace: str
     labels: Mapping[str, str]
     namespaces: Sequence[str]
@@ -95,6 +96,7 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
     services = [item for item in manifests if item["kind"] == "Service"]
     return Needs(
         component=component.name,
+        version=component.version,
         namespace=component.namespace,
         labels=namespace_manifest(component.namespace, component.pod_security)["metadata"]["labels"],
         namespaces=sorted(spaces),
