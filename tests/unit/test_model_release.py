@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.models.canary import Traffic, at, reached, traffic
+from ansible_collections.mlops.platform.plugins.module_utils.models.canary import (
+    Traffic,
+    canary,
+    reached,
+    shared,
+    traffic,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.models.reference import asked, request
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import (
     ANNOTATION,
     LONGEST_CAUSE,
@@ -19,6 +29,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
     Release,
     Rules,
     StepFailed,
+    at,
     marked,
     play,
     refuse_during_release,
@@ -101,12 +112,45 @@ class KServe:
         self.seen.append(self.shares())
 
 
-class Play:
-    """A Stage on the model. `bad` are the shares at which the candidate's checks fail, `kill` is where the run ends."""
+class Standard:
+    """Standard mode as far as a release sees it: two InferenceServices and the weights of the route."""
 
-    def __init__(self, kserve: KServe, bad: Sequence[int] = (), kill: int = -1) -> None:
-        self.kserve, self.bad, self.left = kserve, bad, kill
-        self.proven: list[Release | Done] = []
+    def __init__(self, history: Sequence[str], broken: Sequence[str] = ()) -> None:
+        self.broken = broken
+        self.version = self.serving = history[-1]
+        self.canary: str | None = None
+        self.percent: int | None = None
+        self.annotation: str | None = None
+        self.seen: list[dict[str, int]] = []
+
+    def own(self, version: str, annotation: str | None) -> None:
+        self.version, self.annotation = version, annotation
+        if version not in self.broken:  # else the pods of before go on
+            self.serving = version
+        self.seen.append(self.shares())
+
+    def route(self, percent: int | None) -> None:
+        self.percent = percent
+        self.seen.append(self.shares())
+
+    def shares(self) -> dict[str, int]:
+        """Percent of the requests by version."""
+        percent = self.percent or 0
+        assert not percent or self.canary, "requests go to a canary that is not there"
+        found = {self.serving: 100 - percent}
+        if self.canary:
+            found[self.canary] = found.get(self.canary, 0) + percent
+        return {version: share for version, share in found.items() if share}
+
+
+Model = KServe | Standard
+
+
+class Play:
+    """A Stage on a model of a mode; `bad` are the shares at which the checks fail, `kill` is where the run ends."""
+
+    def __init__(self, model: Model, bad: Sequence[int] = (), kill: int = -1) -> None:
+        self.model, self.bad, self.left = model, bad, kill
 
     def _alive(self) -> None:
         if self.left == 0:
@@ -115,36 +159,55 @@ class Play:
 
     def begin(self) -> Release:
         self._alive()
-        self.kserve.previous = None
-        revision = f"{PREFIX}{self.kserve.newest}"
-        return Release("Knative", self.kserve.version, revision, CANDIDATE, baseline_seconds=0.01)
+        model = self.model
+        if isinstance(model, Standard):
+            return Release(True, model.version, "", CANDIDATE, baseline_seconds=0.01)
+        model.previous = None
+        return Release(False, model.version, f"{PREFIX}{model.newest}", CANDIDATE, baseline_seconds=0.01)
 
     def apply(self, before: Release | None, state: Release | Done) -> None:
         self._alive()
         assert self.found() == before
-        release = isinstance(state, Release)
-        percent = state.percent if isinstance(state, Release) else None
-        self.kserve.apply(state.version, percent, state.encode() if isinstance(state, Release) else None)
-        assert release == (self.kserve.annotation is not None)
+        self._write(state)
         self._alive()
+
+    def _write(self, state: Release | Done) -> None:
+        """As the stages of canary.py do."""
+        model = self.model
+        if isinstance(model, KServe):
+            if isinstance(state, Done):
+                model.apply(state.version, None, None)
+            else:
+                model.apply(state.version, state.percent, state.encode())
+        elif isinstance(state, Release):
+            model.own(state.version, state.encode())
+            self._alive()
+            model.canary = state.candidate
+            self._alive()
+            model.route(state.percent)
+        else:
+            model.route(None)
+            self._alive()
+            model.canary = None
+            self._alive()
+            model.own(state.version, None)
 
     def prove(self, state: Release | Done) -> float:
         self._alive()
         taken_back = isinstance(state, Release) and bool(state.cause)
-        if state.version in self.kserve.broken and not taken_back:
+        if CANDIDATE in self.model.broken and isinstance(state, Release) and not taken_back:
             raise StepFailed("crashed")
         expected = {STABLE: 100} if taken_back else {state.version: 100}
         if isinstance(state, Release) and not state.cause:
             expected = {STABLE: 100 - state.percent, CANDIDATE: state.percent}
-        assert self.kserve.shares() == {version: share for version, share in expected.items() if share}, state
-        self.proven.append(state)
+        assert self.model.shares() == {version: share for version, share in expected.items() if share}, state
         if isinstance(state, Release) and not state.cause and state.percent in self.bad:
             raise StepFailed(f"bad at {state.percent}")
         self._alive()
         return 0.02
 
     def found(self) -> Release | None:
-        written = self.kserve.annotation
+        written = self.model.annotation
         return under_way({"metadata": {"name": "iris", "annotations": {ANNOTATION: written} if written else None}})
 
     def run(self, candidate: str = CANDIDATE) -> Done:
@@ -152,74 +215,80 @@ class Play:
         found = self.found()
         state = resumed(found, candidate)
         if state is None:
-            if self.kserve.version == candidate:
+            if self.model.version == candidate:
                 return Done(candidate)
             state = self.begin()
         return play(found, state, self, STEPS)
 
 
-def invariants(kserve: KServe) -> None:
+def invariants(model: Model) -> None:
     """At no moment did a request go to the version before the stable one, nor more to the candidate than was proven."""
     shares = [0, *STEPS]
-    for before, after in itertools.pairwise(kserve.seen):
-        assert OLDEST not in after, kserve.seen
+    for before, after in itertools.pairwise(model.seen):
+        assert OLDEST not in after, model.seen
         gained = after.get(CANDIDATE, 0)
         assert gained in shares, after
-        assert shares.index(gained) <= shares.index(before.get(CANDIDATE, 0)) + 1, kserve.seen
+        assert shares.index(gained) <= shares.index(before.get(CANDIDATE, 0)) + 1, model.seen
 
 
-HISTORIES = [(STABLE,), (OLDEST, STABLE)]
+MODELS = pytest.mark.parametrize(
+    "make",
+    [lambda *b: KServe((STABLE,), *b), lambda *b: KServe((OLDEST, STABLE), *b), lambda *b: Standard((STABLE,), *b)],
+    ids=["Knative", "Knative with three revisions", "Standard"],
+)
+BAD = pytest.mark.parametrize(
+    "bad", [(), (0,), (10,), (50,), (100,)], ids=lambda bad: f"bad at {bad[0]}" if bad else "good"
+)
+Make = Callable[..., Model]
 
 
-@pytest.mark.parametrize("history", HISTORIES, ids=["two revisions", "three revisions"])
-@pytest.mark.parametrize("bad", [(), (0,), (10,), (50,), (100,)], ids=lambda bad: f"bad at {bad[0]}" if bad else "good")
-def test_a_release_ends_with_one_version_alone(history: Sequence[str], bad: Sequence[int]) -> None:
-    kserve = KServe(history)
-    done = Play(kserve, bad).run()
+@MODELS
+@BAD
+def test_a_release_ends_with_one_version_alone(make: Make, bad: Sequence[int]) -> None:
+    model = make()
+    done = Play(model, bad).run()
     assert done == (Done(STABLE, f"bad at {bad[0]}") if bad else Done(CANDIDATE))
-    assert kserve.shares() == {done.version: 100}
-    assert (kserve.version, kserve.percent, kserve.annotation) == (done.version, None, None)
-    invariants(kserve)
+    assert model.shares() == {done.version: 100}
+    assert (model.version, model.percent, model.annotation) == (done.version, None, None)
+    invariants(model)
 
 
-@pytest.mark.parametrize("history", HISTORIES, ids=["two revisions", "three revisions"])
-def test_a_version_that_does_not_load_never_gets_a_request(history: Sequence[str]) -> None:
-    kserve = KServe(history, broken=[CANDIDATE])
-    assert Play(kserve).run() == Done(STABLE, "crashed")
-    assert all(CANDIDATE not in shares for shares in kserve.seen)
-    assert kserve.shares() == {STABLE: 100}
-    invariants(kserve)
+@MODELS
+def test_a_version_that_does_not_load_never_gets_a_request(make: Make) -> None:
+    model = make([CANDIDATE])
+    assert Play(model).run() == Done(STABLE, "crashed")
+    assert all(CANDIDATE not in shares for shares in model.seen)
+    assert model.shares() == {STABLE: 100}
+    invariants(model)
 
 
 @pytest.mark.parametrize("broken", [(), (CANDIDATE,)], ids=["loads", "crashes"])
-@pytest.mark.parametrize("history", HISTORIES, ids=["two revisions", "three revisions"])
-@pytest.mark.parametrize("bad", [(), (0,), (10,), (50,), (100,)], ids=lambda bad: f"bad at {bad[0]}" if bad else "good")
-def test_the_next_run_ends_what_a_killed_one_left(
-    history: Sequence[str], bad: Sequence[int], broken: Sequence[str]
-) -> None:
+@MODELS
+@BAD
+def test_the_next_run_ends_what_a_killed_one_left(make: Make, bad: Sequence[int], broken: Sequence[str]) -> None:
     """Killed at every point, then killed again at every point of the next run, then let go."""
-    points = 0
+    good, points = not bad and not broken, 0
     for first in itertools.count():
-        kserve = KServe(history, broken)
+        model = make(broken)
         try:
-            Play(kserve, bad, kill=first).run()
+            Play(model, bad, kill=first).run()
             break
         except Killed:
-            left = kserve.__dict__.copy()
+            left = copy.deepcopy(model.__dict__)
         for second in itertools.count():
-            kserve.__dict__.update({**left, "seen": list(left["seen"]), "revisions": list(left["revisions"])})
+            model.__dict__.update(copy.deepcopy(left))
             try:
-                done = Play(kserve, bad, kill=second).run()
+                done = Play(model, bad, kill=second).run()
                 over = True
             except Killed:
-                done, over = Play(kserve, bad).run(), False
+                done, over = Play(model, bad).run(), False
             points += 1
-            good = not bad and not broken
-            assert kserve.shares() == {CANDIDATE if good else STABLE: 100}
+            assert model.shares() == {CANDIDATE if good else STABLE: 100}
             assert done.version == (CANDIDATE if good else STABLE)
             assert bool(done.cause) != good
-            assert (kserve.percent, kserve.annotation) == (None, None)
-            invariants(kserve)
+            assert (model.percent, model.annotation) == (None, None)
+            assert not (isinstance(model, Standard) and model.canary)
+            invariants(model)
             if over:
                 break
     assert points > 50
@@ -228,7 +297,7 @@ def test_the_next_run_ends_what_a_killed_one_left(
 def test_another_version_takes_a_release_back_first() -> None:
     kserve = KServe((OLDEST, STABLE))
     with pytest.raises(Killed):
-        Play(kserve, kill=8).run()
+        Play(kserve, kill=6).run()
     assert kserve.shares() == {STABLE: 90, CANDIDATE: 10}
     assert Play(kserve).run("4") == Done(STABLE, "version 4 was asked for instead")
     assert kserve.shares() == {STABLE: 100}
@@ -272,20 +341,23 @@ def test_where_taking_back_fails_the_state_stays() -> None:
 
 
 MANIFEST: dict[str, Any] = {"metadata": {"name": "iris", "namespace": "models"}, "spec": {"predictor": {"model": {}}}}
-STATE = Release("Knative", STABLE, f"{PREFIX}00002", CANDIDATE, 10, 0.02)
+STATE = Release(False, STABLE, f"{PREFIX}00002", CANDIDATE, 10, 0.02)
 
 
 def test_a_state_is_read_back_as_it_was_written() -> None:
-    for state in (STATE, STATE.failed("x" * 9999), replace(STATE.failed("why"), restored=True)):
+    for state in (STATE, STATE.failed("x" * 9999), replace(STATE.failed("why"), exchanged=True)):
         made = marked(MANIFEST, state)
         assert under_way(made) == state
         assert made["spec"]["predictor"]["canaryTrafficPercent"] == state.percent
+        standard = replace(state, standard=True)
+        assert under_way(marked(MANIFEST, standard)) == standard
+        assert marked(MANIFEST, standard)["spec"] == MANIFEST["spec"]
     assert len(STATE.failed("x" * 9999).cause) == LONGEST_CAUSE
     assert marked(MANIFEST, Done(CANDIDATE)) == MANIFEST
     assert under_way(MANIFEST) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"mode": "Knative", "what": 1})])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"standard": True, "what": 1})])
 def test_an_annotation_that_is_no_state_is_told(text: str) -> None:
     with pytest.raises(PlatformError, match=f"InferenceService iris: annotation {ANNOTATION}"):
         under_way({"metadata": {"name": "iris", "annotations": {ANNOTATION: text}}})
@@ -302,10 +374,10 @@ def test_others_keep_away_from_a_release() -> None:
 # Where requests go
 
 
-def service(version: str, newest: str, ready: str, shares: dict[str, int], **changes: Any) -> dict[str, Any]:
+def service(spec_hash: str, newest: str, ready: str, shares: dict[str, int], **changes: Any) -> dict[str, Any]:
     return {
         "metadata": {"generation": 4},
-        "spec": {"template": {"metadata": {"labels": {"mlops.platform/model-version": version}}}},
+        "spec": {"template": {"metadata": {"annotations": {"mlops.platform/spec-hash": spec_hash}}}},
         "status": {
             "observedGeneration": 4,
             "latestCreatedRevisionName": newest,
@@ -317,49 +389,92 @@ def service(version: str, newest: str, ready: str, shares: dict[str, int], **cha
     }
 
 
+BACK = replace(STATE.failed("why"), exchanged=True)
+
+
 @pytest.mark.parametrize(
     ("state", "found", "expected"),
     [
-        (replace(STATE, percent=0), service("3", "c", "c", {"b": 100, "c": 0}), True),
-        (replace(STATE, percent=0), service("3", "c", "b", {"b": 100}), False),
-        (replace(STATE, percent=0), service("2", "b", "b", {"b": 100}), False),
-        (STATE, service("3", "c", "c", {"b": 90, "c": 10}), True),
-        (STATE, service("3", "c", "c", {"b": 100}), False),
-        (STATE, service("3", "c", "c", {"a": 90, "c": 10}), False),
-        (STATE, service("3", "c", "c", {"b": 90, "c": 10}, observedGeneration=3), False),
-        (STATE, service("3", "c", "c", {"b": 90, "c": 10}, conditions=[]), False),
-        (replace(STATE, percent=100), service("3", "c", "c", {"c": 100}), True),
-        (STATE.failed("why"), service("3", "c", "b", {"b": 100}), True),
-        (STATE.failed("why"), service("3", "c", "c", {"b": 90, "c": 10}), False),
-        (replace(STATE.failed("why"), restored=True), service("2", "d", "c", {"b": 100}), False),
-        (replace(STATE.failed("why"), restored=True), service("2", "d", "d", {"b": 100}), True),
-        (Done("2"), service("2", "d", "d", {"b": 100}), False),
-        (Done("2"), service("2", "d", "d", {"d": 100}), True),
-        (Done("2"), service("3", "d", "d", {"d": 100}), False),
+        (replace(STATE, percent=0), service("now", "c", "c", {"b": 100, "c": 0}), True),
+        (replace(STATE, percent=0), service("now", "c", "b", {"b": 100}), False),
+        (replace(STATE, percent=0), service("old", "b", "b", {"b": 100}), False),
+        (STATE, service("now", "c", "c", {"b": 90, "c": 10}), True),
+        (STATE, service("now", "c", "c", {"b": 100}), False),
+        (STATE, service("now", "c", "c", {"a": 90, "c": 10}), False),
+        (STATE, service("now", "c", "c", {"b": 90, "c": 10}, observedGeneration=3), False),
+        (STATE, service("now", "c", "c", {"b": 90, "c": 10}, conditions=[]), False),
+        (replace(STATE, percent=100), service("now", "c", "c", {"c": 100}), True),
+        (STATE.failed("why"), service("now", "c", "b", {"b": 100}), True),
+        (STATE.failed("why"), service("now", "c", "c", {"b": 90, "c": 10}), False),
+        (BACK, service("now", "d", "c", {"b": 100}), False),
+        (BACK, service("now", "d", "d", {"b": 100}), True),
+        (Done("2"), service("now", "d", "d", {"b": 100}), False),
+        (Done("2"), service("now", "d", "d", {"d": 100}), True),
+        (Done("2"), service("old", "d", "d", {"d": 100}), False),
     ],
 )
 def test_when_a_state_is_reached(state: Release | Done, found: dict[str, Any], expected: bool) -> None:
     state = replace(state, revision="b") if isinstance(state, Release) else state
-    assert reached(state, traffic(found)) is expected
+    assert reached(state, traffic(found, "now")) is expected
 
 
 def test_shares_of_one_revision_are_added_up() -> None:
-    found = service("3", "c", "b", {})
+    found = service("now", "c", "b", {})
     found["status"]["traffic"] = [
         {"latestRevision": True, "revisionName": "b", "percent": 10},
         {"revisionName": "b", "percent": 90, "tag": "prev"},
     ]
-    assert traffic(found) == Traffic({"b": 100}, "3", "c", False, True)
+    now = traffic(found, "now")
+    assert now == Traffic({"b": 100}, "c", ready=False, current=True, settled=True)
+    assert str(now) == "100 % to b"
 
 
 def test_states_in_words() -> None:
-    states: list[Release | Done] = [STATE, STATE.failed("x"), replace(STATE.failed("x"), restored=True), Done("3")]
-    assert list(map(at, states)) == [
+    standard = Release(True, STABLE, "", CANDIDATE, 100, exchanged=True)
+    states: list[Release | Done] = [STATE, STATE.failed("x"), BACK, standard, Done("3")]
+    assert [at(state) for state in states] == [
         "version 3 at 10 %",
         "version 3 taken back to 0 %",
         "version 2 put back",
+        "version 3 made the one that stays",
         "version 3 alone",
     ]
+
+
+def test_the_canary_of_standard_mode_answers_by_the_models_name() -> None:
+    made = canary(
+        {"metadata": {"name": "iris"}, "spec": {"predictor": {"model": {"env": [{"name": "A", "value": "1"}]}}}}
+    )
+    assert made["metadata"]["name"] == "iris-canary"
+    model = made["spec"]["predictor"]["model"]
+    assert model["env"] == [{"name": "A", "value": "1"}, {"name": "MLSERVER_MODEL_NAME", "value": "iris"}]
+    assert model["readinessProbe"]["httpGet"]["path"] == "/v2/models/iris/ready"
+
+
+def test_the_route_of_standard_mode_shares_out_requests_and_says_so() -> None:
+    rule = {"backendRefs": [{"name": "iris-predictor", "port": 80}], "timeouts": {"request": "300s"}}
+    made = shared({"spec": {"rules": [rule]}}, "iris", 10)["spec"]["rules"][0]
+    assert made["backendRefs"] == [
+        {"name": "iris-predictor", "port": 80, "weight": 90},
+        {"name": "iris-canary-predictor", "port": 80, "weight": 10},
+    ]
+    assert made["filters"][0]["responseHeaderModifier"]["set"] == [{"name": "x-release-percent", "value": "10"}]
+    assert made["timeouts"] == rule["timeouts"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pd.DataFrame({"a": [1.5, 2.5], "b": [1, 2], "c": ["x", "y"], "d": [True, False]}),
+        np.asarray([[1.0, 2.0], [3.0, 4.0]], dtype="float32"),
+        {"a": np.asarray([1, 2], dtype="int32"), "b": np.asarray([[1.0], [2.0]])},
+    ],
+    ids=["columns", "a tensor", "tensors"],
+)
+def test_rows_come_out_of_the_request_that_they_went_into(rows: Any) -> None:
+    """So that both versions are asked for the same rows."""
+    sent = json.loads(json.dumps(request(rows)))
+    assert request(asked(sent)) == sent
 
 
 # The rules

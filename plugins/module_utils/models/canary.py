@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release in the cluster: brings the InferenceService into each state of a release and proves the state by requests.
+"""A release in the cluster: brings it into each state of a release and proves the state by requests.
 
 What KServe 0.20 does with canaryTrafficPercent in Knative mode, read in its source and seen: so many percent go to the
 newest ready revision, the rest to `latestRolledoutRevision`, the last one that was the newest and had 100 %. So:
@@ -11,23 +11,31 @@ newest ready revision, the rest to `latestRolledoutRevision`, the last one that 
   them as the newest, KServe takes that for a rollback and sends them to `previousRolledoutRevision`. This is how 100 %
   goes back to 0 %. Knative's status can say the same for a moment when a release begins, before the new revision
   exists: the old version's requests would go to the one before it. So KServe is made to forget that one first.
+
+In Standard mode it ignores canaryTrafficPercent. There a second InferenceService, `<model>-canary`, serves the new
+version, and the model's HTTPRoute at the edge shares out the requests.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, SPEC_HASH, Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.models import inference_service as isvc
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import (
     Done,
     Release,
     Rules,
     StepFailed,
+    at,
     marked,
     under_way,
 )
@@ -38,188 +46,139 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.verdict impo
     baseline,
     judge,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.rollout import Problem, conditions, pod_problem
-from ansible_collections.mlops.platform.plugins.module_utils.waiting import REPEAT_SECONDS, Progress, Waker, complaint
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import MODEL_LABEL, conditions, pod_problem
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
+    REPEAT_SECONDS,
+    NotReady,
+    Progress,
+    Waker,
+    wait_ready,
+)
 
-KSERVE, KNATIVE = "serving.kserve.io/v1beta1", "serving.knative.dev/v1"
-VERSION_LABEL = "mlops.platform/model-version"
+KNATIVE = "serving.knative.dev/v1"
 REVISION_LABEL = "serving.knative.dev/revision"
 MODEL_CONTAINER = "kserve-container"
-REQUESTS_TO_REVISION = 20
-"""Requests to the new revision alone, before it gets a share of anybody's."""
+REQUESTS_TO_ONE = 20
+"""Requests to a new revision alone, before it gets a share of anybody's."""
 WORKERS = 8
 """Requests under way at once, at most."""
+SHARE_HEADER = "x-release-percent"
+"""The header by which answers in Standard mode tell of which step the edge's configuration is."""
 
 
 @dataclass(frozen=True)
-class Traffic:
-    """Where a Knative Service sends requests: percentages by revision, once it does what its spec says.
+class Line:
+    """How a request is sent: the way that users' come, or to one revision or Service alone, by its name."""
 
-    `version` is that of the newest revision, `newest` its name, `ready` whether it can serve.
-    """
-
-    shares: Mapping[str, int]
-    version: str
-    newest: str
-    ready: bool
-    settled: bool
+    ask: Callable[[], Answer]
+    ask_one: Callable[[str], Answer]
 
 
-def traffic(service: Object) -> Traffic:
-    """The traffic of a Knative Service."""
-    status = service.get("status") or {}
-    shares: dict[str, int] = {}
-    for target in status.get("traffic") or []:
-        shares[target["revisionName"]] = shares.get(target["revisionName"], 0) + target.get("percent", 0)
-    newest = status.get("latestCreatedRevisionName", "")
-    seen = status.get("observedGeneration") == service["metadata"]["generation"]
-    found = conditions(service)
-    return Traffic(
-        shares={name: share for name, share in shares.items() if share},
-        version=service["spec"]["template"]["metadata"]["labels"].get(VERSION_LABEL, ""),
-        newest=newest,
-        ready=seen and bool(newest) and status.get("latestReadyRevisionName") == newest,
-        settled=seen and found.get("RoutesReady", {}).get("status") == "True",
-    )
+class ClusterStage(ABC):
+    """A Stage in a cluster: the InferenceService of one model.
 
-
-def reached(state: Release | Done, now: Traffic) -> bool:
-    """Whether the traffic is what a state says."""
-    if isinstance(state, Done):
-        return now.settled and now.ready and now.version == state.version and now.shares == {now.newest: 100}
-    alone = now.settled and now.shares == {state.revision: 100}
-    if state.cause and not state.restored:
-        return alone
-    present = now.ready and now.version == state.version and now.newest != state.revision
-    if not state.percent:
-        return present and alone
-    expected = {state.revision: 100 - state.percent, now.newest: state.percent}
-    return present and now.settled and now.shares == {name: share for name, share in expected.items() if share}
-
-
-class KnativeStage:
-    """The InferenceService of one model in KServe's Knative mode; see the module for what KServe does.
-
-    `manifests` are the InferenceService with either version, by version. `ask` sends one request the way that users'
-    requests come, `ask_revision` one to a revision alone. `tell` is given the findings of each proven state.
+    `manifests` are the InferenceService with either version, by version. `tell` is given the findings of each state at
+    which requests were sent.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         manifests: Mapping[str, Manifest],
-        ask: Callable[[], Answer],
-        ask_revision: Callable[[str], Answer],
+        line: Line,
         rules: Rules,
         say: Progress,
         tell: Callable[[str, Sequence[Finding]], None],
     ) -> None:
-        self._cluster, self._manifests, self._rules = cluster, manifests, rules
-        self._ask, self._ask_revision, self._say, self._tell = ask, ask_revision, say, tell
+        self._cluster, self._manifests, self._line, self._rules = cluster, manifests, line, rules
+        self._say, self._tell = say, tell
         metadata = next(iter(manifests.values()))["metadata"]
         self._name, self._namespace = metadata["name"], metadata["namespace"]
+        self._component = metadata["labels"][COMPONENT_LABEL]
+
+    # What the modes do each in their way
+
+    @abstractmethod
+    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
+        """The first state of a release. Raises PlatformError where the stable version does not serve alone."""
+
+    @abstractmethod
+    def write(self, state: Release | Done) -> None:
+        """Make the objects what a state says."""
+
+    @abstractmethod
+    def awaited(self, state: Release | Done) -> list[Manifest]:
+        """The InferenceServices that must be ready for a state."""
+
+    @abstractmethod
+    def shared_out(self, state: Release | Done) -> str:
+        """What keeps requests from going where a state says, in words; empty once they do."""
+
+    @abstractmethod
+    def alone(self, state: Release | Done) -> tuple[str, str]:
+        """What answers for the model that a state has brought alone, and the selector of its pods."""
+
+    # What they have in common
 
     def service(self) -> Object:
         """The InferenceService. Raises PlatformError where there is none."""
-        found = self._cluster.get(KSERVE, "InferenceService", self._name, self._namespace)
+        found = self._cluster.get(isvc.API_VERSION, isvc.KIND, self._name, self._namespace)
         if found is None:
             place = f"{self._namespace}/{self._name}"
-            raise PlatformError(
-                f"InferenceService {place} does not exist: deploy the model first, with deploy-model.yml"
-            )
+            raise PlatformError(f"InferenceService {place} is not there: deploy the model first, with deploy-model.yml")
         return found
 
-    def traffic(self) -> Traffic:
-        """Where requests go now. Raises PlatformError where KServe has not made a Knative Service."""
-        found = self._cluster.get(KNATIVE, "Service", f"{self._name}-predictor", self._namespace)
-        if found is None:
-            raise PlatformError(f"Knative Service {self._namespace}/{self._name}-predictor does not exist")
-        return traffic(found)
-
-    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
-        """The first state of a release. Makes KServe forget the revision before the present one; see the module.
-
-        Raises PlatformError where requests do not go to one revision alone.
-        """
-        now = self.traffic()
-        if not reached(Done(stable), now):
-            raise PlatformError(
-                f"InferenceService {self._name} is not served by its newest revision alone ({_shares(now)}): deploy "
-                f"version {stable} again with deploy-model.yml, then release version {candidate}"
-            )
-        status = self.service().get("status") or {}
-        if ((status.get("components") or {}).get("predictor") or {}).get("previousRolledoutRevision"):
-            forgotten = {"status": {"components": {"predictor": {"previousRolledoutRevision": None}}}}
-            path = self._cluster.resource(KSERVE, "InferenceService").path(self._namespace, self._name)
-            patch = "application/merge-patch+json"
-            self._cluster.request("PATCH", f"{path}/status", body=forgotten, content_type=patch)
-        return Release("Knative", stable, now.newest, candidate, baseline_seconds=baseline_seconds)
-
     def apply(self, before: Release | None, state: Release | Done) -> None:
-        """Write a state: model, share and annotation in one request; see Stage.
-
-        Raises PlatformError where something else than `before` is written there.
-        """
+        """Write a state; see Stage. Raises PlatformError where something else than `before` is written there."""
         found = under_way(self.service())
         if found != before:
             raise PlatformError(f"InferenceService {self._name}: another run changes it, too; its release is {found}")
-        self._cluster.apply(marked(self._manifests[state.version], state))
+        self.write(state)
 
     def prove(self, state: Release | Done) -> float:
         """Wait for a state, then send requests; see Stage."""
         self.settle(state)
-        if isinstance(state, Done) or (state.cause and not state.restored):
+        if isinstance(state, Done) or (state.cause and state.version != state.stable):
             return 0.0
-        newest = self.traffic().newest
-        if state.percent or state.restored:
-            answers = self.measure(self._rules.requests, self._ask)
-            self._judge(state, answers, self._expected(state, state.percent, timed=not state.restored), newest)
+        if state.cause or (state.percent and not state.exchanged):
+            answers = self.measure(self._rules.requests, self._line.ask)
+            self._judge(state, answers, state.percent, timed=not state.cause)
             return baseline(answers, state.stable)
-        answers = self.measure(REQUESTS_TO_REVISION, lambda: self._ask_revision(newest))
-        self._judge(state, answers, self._expected(state, 100, timed=False), newest)
+        place, _ = self.alone(state)
+        answers = self.measure(REQUESTS_TO_ONE, lambda: self._line.ask_one(place))
+        self._judge(state, answers, 100, timed=False)
         return 0.0
 
     def settle(self, state: Release | Done) -> None:
         """Wait until requests go where a state says. Raises StepFailed with the first cause that is final."""
-        leaving = isinstance(state, Release) and bool(state.cause) and not state.restored
+        if awaited := self.awaited(state):
+            try:
+                wait_ready(self._cluster, awaited, self._component, self._rules.timeout_seconds, self._say)
+            except NotReady as error:
+                raise StepFailed(f"{at(state)}: {error}", logged=self.logged(state)) from error
         started, said, saying = time.monotonic(), 0.0, ""
-        kinds = ((KNATIVE, "Service"), ("v1", "Pod"))
+        kinds = [(isvc.API_VERSION, isvc.KIND), *self.watched]
         waker = Waker(self._cluster, [self._cluster.resource(*kind).path(self._namespace) for kind in kinds], "")
         try:
-            while not reached(state, now := self.traffic()):
+            while missing := self.shared_out(state):
                 elapsed = time.monotonic() - started
-                awaited = now.newest if now.version == state.version and not now.ready and not leaving else ""
-                problem = self._problem(awaited) if awaited else None
-                final = problem and problem.final
-                if final or elapsed > self._rules.timeout_seconds:
-                    late = "" if final else f"not reached after {elapsed:.0f} s: "
-                    cause = problem.message if problem else _shares(now)
-                    raise StepFailed(f"{at(state)}: {late}{cause}", logged=self.logged(awaited))
-                message = problem.message if problem else f"{at(state)}: {_shares(now)} so far"
-                if message != saying or elapsed - said >= REPEAT_SECONDS:
-                    said, saying = elapsed, message
-                    self._say(message)
-                waker.wait(5.0)
+                if elapsed > self._rules.timeout_seconds:
+                    raise StepFailed(f"{at(state)}: not reached after {elapsed:.0f} s: {missing}")
+                if missing != saying or elapsed - said >= REPEAT_SECONDS:
+                    said, saying = elapsed, missing
+                    self._say(f"{at(state)}: {missing}")
+                waker.wait(1.0)
         finally:
             waker.close()
 
-    def _pods(self, revision: str) -> list[Object]:
-        selector = f"{REVISION_LABEL}={revision}"
-        return self._cluster.list("v1", "Pod", self._namespace, selector) if revision else []
+    watched: Sequence[tuple[str, str]] = ()
+    """The kinds whose changes may mean that requests go elsewhere."""
 
-    def _problem(self, revision: str) -> Problem | None:
-        """What keeps a revision's pods from being ready, with the last complaint of what ended."""
-        for pod in self._pods(revision):
-            problem = pod_problem(pod)
-            if problem:
-                last = complaint(self._cluster.last_lines(pod, problem.ended)) if problem.ended else ""
-                return replace(problem, message=f"{problem.message}: {last}") if last else problem
-        return None
-
-    def logged(self, revision: str) -> list[str]:
-        """The last lines that the model's container, or one that prepares it, wrote in the pods of a revision."""
+    def logged(self, state: Release | Done) -> list[str]:
+        """The last lines that a model's container, or one that prepares it, wrote in the pods that a state brought."""
+        _, selector = self.alone(state)
         lines: list[str] = []
-        for pod in self._pods(revision):
+        for pod in self._cluster.list("v1", "Pod", self._namespace, selector):
             problem = pod_problem(pod)
             container = problem.ended if problem and problem.ended else MODEL_CONTAINER
             lines += [f"{pod['metadata']['name']}: {line}" for line in self._cluster.last_lines(pod, container)]
@@ -236,9 +195,10 @@ class KnativeStage:
         with ThreadPoolExecutor(WORKERS) as pool:
             return list(pool.map(one, range(count)))
 
-    def _expected(self, state: Release, percent: int, *, timed: bool) -> Expected:
+    def _judge(self, state: Release, answers: Sequence[Answer], percent: int, *, timed: bool) -> None:
+        """Judge a state's answers. Raises StepFailed for the first check that fails, naming it."""
         rules = self._rules
-        return Expected(
+        expected = Expected(
             stable=state.stable,
             candidate=state.candidate,
             percent=percent,
@@ -249,26 +209,169 @@ class KnativeStage:
             alarm=rules.alarm,
             timed=timed,
         )
-
-    def _judge(self, state: Release, answers: Sequence[Answer], expected: Expected, revision: str) -> None:
-        """Judge a step's answers. Raises StepFailed for the first check that fails, naming it."""
         found, where = judge(answers, expected), at(state)
         self._tell(where, found)
         for finding in found:
             if not finding.healthy:
-                raise StepFailed(f"{where}: check {finding.name}: {finding.message}", found, self.logged(revision))
+                raise StepFailed(f"{where}: check {finding.name}: {finding.message}", found, self.logged(state))
 
 
-def at(state: Release | Done) -> str:
-    """A state in words, as messages begin."""
+@dataclass(frozen=True)
+class Traffic:
+    """Where a Knative Service sends requests: percentages by revision.
+
+    `newest` is its newest revision, `ready` whether that one can serve, `current` whether it is of what the
+    InferenceService says now, `settled` whether the share of each revision is in force.
+    """
+
+    shares: Mapping[str, int]
+    newest: str
+    ready: bool
+    current: bool
+    settled: bool
+
+    def __str__(self) -> str:
+        return ", ".join(f"{share} % to {name}" for name, share in self.shares.items()) or "no requests go anywhere"
+
+
+def traffic(service: Object, spec_hash: str) -> Traffic:
+    """The traffic of a Knative Service; `spec_hash` is that of the InferenceService, which KServe copies."""
+    status = service.get("status") or {}
+    shares: dict[str, int] = {}
+    for target in status.get("traffic") or []:
+        shares[target["revisionName"]] = shares.get(target["revisionName"], 0) + target.get("percent", 0)
+    newest = status.get("latestCreatedRevisionName", "")
+    seen = status.get("observedGeneration") == service["metadata"]["generation"]
+    return Traffic(
+        shares={name: share for name, share in shares.items() if share},
+        newest=newest,
+        ready=seen and bool(newest) and status.get("latestReadyRevisionName") == newest,
+        current=(service["spec"]["template"]["metadata"].get("annotations") or {}).get(SPEC_HASH) == spec_hash,
+        settled=seen and conditions(service).get("RoutesReady", {}).get("status") == "True",
+    )
+
+
+def reached(state: Release | Done, now: Traffic) -> bool:
+    """Whether the traffic of Knative mode is what a state says."""
+    served = now.current and now.ready
     if isinstance(state, Done):
-        return f"version {state.version} alone"
-    if state.restored:
-        return f"version {state.stable} put back"
-    if state.cause:
-        return f"version {state.candidate} taken back to 0 %"
-    return f"version {state.candidate} at {state.percent} %"
+        return served and now.settled and now.shares == {now.newest: 100}
+    expected = {state.revision: 100 - state.percent, now.newest: state.percent}
+    shared = now.settled and now.shares == {name: share for name, share in expected.items() if share}
+    leaving = bool(state.cause) and not state.exchanged
+    return shared and (leaving or (served and now.newest != state.revision))
 
 
-def _shares(now: Traffic) -> str:
-    return ", ".join(f"{share} % to {name}" for name, share in now.shares.items()) or "no requests go anywhere yet"
+class KnativeStage(ClusterStage):
+    """KServe's Knative mode; see the module for what KServe does."""
+
+    watched = ((KNATIVE, "Service"),)
+
+    def traffic(self, spec_hash: str) -> Traffic:
+        """Where requests go now. Raises PlatformError where KServe has not made a Knative Service."""
+        found = self._cluster.get(KNATIVE, "Service", f"{self._name}-predictor", self._namespace)
+        if found is None:
+            raise PlatformError(f"Knative Service {self._namespace}/{self._name}-predictor is not there")
+        return traffic(found, spec_hash)
+
+    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
+        service = self.service()
+        now = self.traffic(service["metadata"].get("annotations", {}).get(SPEC_HASH))
+        if not reached(Done(stable), now):
+            raise PlatformError(
+                f"InferenceService {self._name} is not served by its newest revision alone ({now}): deploy version "
+                f"{stable} again with deploy-model.yml, then release version {candidate}"
+            )
+        predictor = ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
+        if predictor.get("previousRolledoutRevision"):
+            forgotten = {"status": {"components": {"predictor": {"previousRolledoutRevision": None}}}}
+            path = self._cluster.resource(isvc.API_VERSION, isvc.KIND).path(self._namespace, self._name)
+            patch = "application/merge-patch+json"
+            self._cluster.request("PATCH", f"{path}/status", body=forgotten, content_type=patch)
+        return Release(False, stable, now.newest, candidate, baseline_seconds=baseline_seconds)
+
+    def write(self, state: Release | Done) -> None:
+        self._cluster.apply(marked(self._manifests[state.version], state))
+
+    def awaited(self, state: Release | Done) -> list[Manifest]:
+        leaving = isinstance(state, Release) and bool(state.cause) and not state.exchanged
+        return [] if leaving else [self._manifests[state.version]]
+
+    def shared_out(self, state: Release | Done) -> str:
+        now = self.traffic(self._manifests[state.version]["metadata"]["annotations"][SPEC_HASH])
+        return "" if reached(state, now) else f"{now} so far"
+
+    def alone(self, state: Release | Done) -> tuple[str, str]:
+        newest = self.traffic("").newest
+        return newest, f"{REVISION_LABEL}={newest}"
+
+
+class StandardStage(ClusterStage):
+    """KServe's Standard mode: a second InferenceService, and weights in the HTTPRoute `route` of the model.
+
+    `percent_at_edge` asks the edge once of which step its configuration is.
+    """
+
+    def __init__(self, *arguments: Any, route: Manifest, percent_at_edge: Callable[[], str]) -> None:
+        super().__init__(*arguments)
+        self._route, self._percent_at_edge = route, percent_at_edge
+
+    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
+        return Release(True, stable, "", candidate, baseline_seconds=baseline_seconds)
+
+    def write(self, state: Release | Done) -> None:
+        service = marked(self._manifests[state.version], state)
+        if isinstance(state, Release):
+            # The state before what follows from it ...
+            self._cluster.apply(service)
+            self._cluster.apply(canary(self._manifests[state.candidate]))
+            self._cluster.apply(shared(self._route, self._name, state.percent))
+        else:
+            # ... and removed after it.
+            self._cluster.apply(self._route)
+            self._cluster.delete(isvc.API_VERSION, isvc.KIND, f"{self._name}-canary", self._namespace)
+            self._cluster.apply(service)
+
+    def awaited(self, state: Release | Done) -> list[Manifest]:
+        own = self._manifests[state.version]
+        if isinstance(state, Done) or state.cause or state.exchanged:
+            return [own]
+        return [own, canary(self._manifests[state.candidate])]
+
+    def shared_out(self, state: Release | Done) -> str:
+        wanted = str(state.percent) if isinstance(state, Release) else ""
+        found = self._percent_at_edge()
+        return "" if found == wanted else f"the edge has the configuration of {found or 0} %"
+
+    def alone(self, state: Release | Done) -> tuple[str, str]:
+        name = self._name if isinstance(state, Done) or state.exchanged else f"{self._name}-canary"
+        return f"{name}-predictor", f"{MODEL_LABEL}={name}"
+
+
+def canary(manifest: Manifest) -> Manifest:
+    """The second InferenceService of Standard mode: of another name, but answering by the model's own."""
+    made: Manifest = json.loads(json.dumps(manifest))
+    name = made["metadata"]["name"]
+    made["metadata"]["name"] = f"{name}-canary"
+    model = made["spec"]["predictor"]["model"]
+    model["env"] = [*model.get("env", []), {"name": "MLSERVER_MODEL_NAME", "value": name}]
+    for probe in ("startupProbe", "readinessProbe"):
+        model[probe] = {"httpGet": {"path": f"/v2/models/{name}/ready", "port": 8080}}
+    return made
+
+
+def shared(route: Manifest, name: str, percent: int) -> Manifest:
+    """The HTTPRoute of a model whose canary has a share of the requests; answers carry SHARE_HEADER."""
+    made: Manifest = json.loads(json.dumps(route))
+    header = {"set": [{"name": SHARE_HEADER, "value": str(percent)}]}
+    for rule in made["spec"]["rules"]:
+        own = rule["backendRefs"][0]
+        rule["backendRefs"] = [
+            {**own, "weight": 100 - percent},
+            {**own, "name": f"{name}-canary-predictor", "weight": percent},
+        ]
+        rule["filters"] = [
+            *rule.get("filters", []),
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": header},
+        ]
+    return made

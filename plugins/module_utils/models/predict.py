@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Answer:
     status: int
     body: Any
     seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -80,13 +81,16 @@ class V2Client:
 
     `url` is where it is reached, such as http://127.0.0.1:40123 for a port that is forwarded, `host` the name that it
     is asked for, `model` its InferenceService. `ca_file` has the authorities that are trusted, "" the public ones.
+    `headers` are sent with each request.
     """
 
-    def __init__(self, url: str, host: str, model: str, ca_file: str = "") -> None:
+    def __init__(
+        self, url: str, host: str, model: str, ca_file: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         self._url = f"{url}/v2/models/{model}/infer"
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy leads to a port of this machine
-        self._session.headers["Host"] = host
+        self._session.headers.update({**(headers or {}), "Host": host})
         self._session.verify = ca_file or True
         self._session.mount("https://", _NamedAdapter(host))
         self._session.mount("http://", HTTPAdapter(pool_maxsize=32))
@@ -100,7 +104,7 @@ class V2Client:
             body = answer.json()
         except ValueError:
             body = answer.text
-        return Answer(answer.status_code, body, seconds)
+        return Answer(answer.status_code, body, seconds, answer.headers)
 
     def close(self) -> None:
         """Close the connections."""

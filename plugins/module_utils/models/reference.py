@@ -18,7 +18,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -73,10 +73,12 @@ def find_rows(model: Any, folder: Path, rows_file: str) -> tuple[Any, str]:
 
 
 def read_rows(path: Path) -> Any:
-    """The rows of a file: CSV with a line of names, or JSON as pandas writes it, split or as records."""
+    """The rows of a file: CSV with a line of names, a V2 request, or JSON as pandas writes it, split or as records."""
     if path.suffix == ".csv":
         return pd.read_csv(path)
     content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and "inputs" in content:
+        return asked(content)
     if isinstance(content, dict):
         content = content.get("rows", content)
     if isinstance(content, dict):
@@ -96,6 +98,24 @@ def request(rows: Any) -> dict[str, Any]:
         parts = [tensor(name, np.asarray(values)) for name, values in rows.items()]
         return {"parameters": {"content_type": "dict"}, "inputs": parts}
     return {"parameters": {"content_type": "np"}, "inputs": [tensor("input-0", np.asarray(rows))]}
+
+
+def asked(sent: dict[str, Any]) -> Any:
+    """The rows of a V2 request that `request` made."""
+    arrays = {item["name"]: array_of(item) for item in sent["inputs"]}
+    kind = sent["parameters"]["content_type"]
+    if kind == "pd":
+        return pd.DataFrame({name: values.ravel() for name, values in arrays.items()})
+    return arrays if kind == "dict" else next(iter(arrays.values()))
+
+
+def array_of(item: dict[str, Any]) -> Any:
+    """The array that `tensor` wrote."""
+    name = item["datatype"].rstrip("0123456789")
+    kinds = {word: kind for kind, word in KINDS.items()}
+    bits = item["datatype"].removeprefix(name)
+    dtype = np.dtype(f"{kinds[name]}{int(bits) // 8 if bits else 1}") if name in kinds else np.dtype(object)
+    return np.asarray(item["data"], dtype=dtype).reshape(item["shape"])
 
 
 def outputs(predicted: Any) -> list[dict[str, Any]]:
