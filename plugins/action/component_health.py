@@ -42,7 +42,7 @@ class ActionModule(ComponentAction):
             "healthy": not failed,
             "checks": checks,
             "failed_checks": [check["name"] for check in failed],
-            **usage(cluster, component.name, component.namespace),
+            **usage(cluster, component.name, component.spaces),
         }
         if not failed:
             result["access"] = access_lines(cluster, component)

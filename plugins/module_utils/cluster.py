@@ -153,11 +153,15 @@ class Cluster:
     def resource(self, api_version: str, kind: str) -> Resource:
         """The resource of a kind; ApiError 404 where the server does not know it."""
         if (api_version, kind) not in self.resources:
-            self.__dict__.pop("resources", None)  # a definition may have been applied since
+            self.forget_resources()  # a definition may have been applied since
         try:
             return self.resources[(api_version, kind)]
         except KeyError:
             raise ApiError(f"the cluster does not know {kind} of {api_version}", 404) from None
+
+    def forget_resources(self) -> None:
+        """Ask the server for its kinds again when they are needed next."""
+        self.__dict__.pop("resources", None)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None where there is none."""
@@ -182,8 +186,8 @@ class Cluster:
         items: Objects | None = self.request("GET", path, query=query, accept=accept)["items"]
         return items or []  # the API server writes an empty list of metadata as null
 
-    def apply(self, manifest: Object) -> Object:
-        """Server-side apply of one object as our field manager; returns what the server made of it."""
+    def apply(self, manifest: Object, dry_run: bool = False) -> Object:
+        """Server-side apply of one object as our field manager; returns what the server made, or would make, of it."""
         metadata = manifest["metadata"]
         resource = self.resource(manifest["apiVersion"], manifest["kind"])
         applied: Object = self._answer(
@@ -194,6 +198,7 @@ class Cluster:
                 force_conflicts=True,
                 field_manager=FIELD_MANAGER,
                 serialize=False,
+                **({"dry_run": "All"} if dry_run else {}),
                 _request_timeout=30,
             )
         )

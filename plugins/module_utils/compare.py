@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ansible_collections.mlops.platform.plugins.module_utils.admission import completed_by_its_controller
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, digest, identity
 
 Memory = dict[str, dict[str, Any]]
@@ -47,7 +48,8 @@ def differences(
     """The manifests that must be sent, in their order.
 
     `live` is the metadata of the cluster's objects by identity. Labels and annotations are compared
-    too, for changing them moves no generation.
+    too, for changing them moves no generation. Webhook configurations that their own controller completes are not
+    fought over: they are sent when they are absent or have new content.
     """
     found: list[Difference] = []
     for manifest in manifests:
@@ -57,6 +59,8 @@ def differences(
             found.append(Difference(manifest, "absent"))
         elif known.get("hash") != digest(manifest):
             found.append(Difference(manifest, "new content"))
+        elif completed_by_its_controller(manifest):
+            continue
         elif known.get("mark") != mark(live[key]) or not _carries(live[key], manifest):
             found.append(Difference(manifest, "changed in the cluster"))
     return found

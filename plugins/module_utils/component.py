@@ -42,6 +42,11 @@ class Component:
     access: tuple[Mapping[str, Any], ...] = ()
     timeout_seconds: float = 300.0
 
+    @property
+    def spaces(self) -> dict[str, str]:
+        """All its namespaces with their Pod Security level, its own first."""
+        return {self.namespace: self.pod_security, **self.namespaces}
+
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Component:
         """The component of a role's spec. Raises PlatformError naming a key that is unknown, missing or wrong."""

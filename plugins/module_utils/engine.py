@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from ansible_collections.mlops.platform.plugins.module_utils import generated_secrets
+from ansible_collections.mlops.platform.plugins.module_utils.admission import Admission
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.compare import (
     Difference,
@@ -24,8 +25,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     COMPONENT_LABEL,
     WORKLOADS,
     Manifest,
-    before_rollout,
     identity,
+    is_gate,
     namespace_manifest,
     phases,
     place,
@@ -34,7 +35,12 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     title,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import pod_problem, state
-from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, wait_ready
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
+    Progress,
+    wait_admitted,
+    wait_ready,
+    wait_served,
+)
 
 MEMORY_KEY = "applied.json"
 # Kinds that may hold what nobody can make again: they outlive the template that made them.
@@ -95,16 +101,27 @@ def provision(
     if not differing and not orphans:
         return result
 
-    pending = _pending(manifests, differing)
+    admission = Admission.of(manifests)
+    first, last = phases([item for item in manifests if identity(item) in differing], admission.intercepts)
     answers: dict[str, Object] = {}
-    for number, phase in enumerate(pending):
+    for phase in first:
         _forget_failed_jobs(cluster, phase)
         progress(_sending(phase))
-        answers |= send(cluster, phase)
-        _count(result, [differing[identity(item)] for item in phase], present, answers)
-        if number < len(pending) - 1:
-            gates = [item for item in phase if _is_gate(item)]
+        made, unanswered = send(cluster, phase, admission)
+        answers |= made
+        last = unanswered + last
+        if phase is not first[-1] or last:
+            gates = [item for item in phase if is_gate(item)]
             wait_ready(cluster, gates, component.name, component.timeout_seconds, progress)
+            definitions = [item for item in gates if item["kind"] == "CustomResourceDefinition"]
+            wait_served(cluster, definitions, component.timeout_seconds)
+    if last:
+        workloads = [item for item in manifests if item["kind"] in WORKLOADS]
+        wait_ready(cluster, workloads, component.name, component.timeout_seconds, progress)
+        wait_admitted(cluster, last, admission, component.name, component.timeout_seconds, progress)
+        progress(_sending(last))
+        answers |= send(cluster, last)[0]
+    _count(result, [item for key, item in differing.items() if key in answers], present, answers)
     result.removed = [_told(name) for name in orphans if _remove(cluster, name)]
     kept = {key: value for key, value in memory.items() if key not in orphans}
     _save_memory(cluster, component, kept | remember(manifests, answers))
@@ -125,27 +142,37 @@ def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tu
     }
 
 
-def send(cluster: Cluster, manifests: Iterable[Manifest]) -> dict[str, Object]:
+def send(
+    cluster: Cluster, manifests: Iterable[Manifest], admission: Admission | None = None
+) -> tuple[dict[str, Object], list[Manifest]]:
     """Apply manifests that are in order, side by side what need not wait for each other.
 
-    Returns by identity what the server made of them. The first refusal raises ApiError naming the object, and
-    nothing more is sent.
+    Returns by identity what the server made of them, and those for which a webhook of `admission` gave no answer: the
+    rollout of the component itself may mend that. Any other refusal raises ApiError naming the object, and nothing
+    more is sent.
     """
 
-    def apply(manifest: Manifest) -> Object:
+    def apply(manifest: Manifest) -> Object | None:
         try:
             return cluster.apply(manifest)
         except ApiError as error:
             if not error.status:
                 raise
+            if admission and admission.unanswered(str(error)):
+                return None
             raise ApiError(f"the cluster refused {title(manifest)}: {error}", error.status) from error
 
     answers: dict[str, Object] = {}
+    unanswered: list[Manifest] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for _, group in groupby(manifests, key=place):
             batch = list(group)
-            answers |= zip(map(identity, batch), pool.map(apply, batch), strict=True)
-    return answers
+            for manifest, made in zip(batch, pool.map(apply, batch), strict=True):
+                if made is None:
+                    unanswered.append(manifest)
+                else:
+                    answers[identity(manifest)] = made
+    return answers, unanswered
 
 
 def live(cluster: Cluster, component: Component, manifests: Sequence[Manifest]) -> dict[str, Object]:
@@ -194,33 +221,14 @@ def _save_memory(cluster: Cluster, component: Component, memory: Memory) -> None
     )
 
 
-def _is_gate(manifest: Manifest) -> bool:
-    """Whether what comes after an object has to wait for it."""
-    return before_rollout(manifest) or manifest["kind"] == "CustomResourceDefinition"
-
-
-def _pending(manifests: Sequence[Manifest], differing: Container[str]) -> list[list[Manifest]]:
-    """What differs, in phases; those that have nothing to wait for are one with the next."""
-    pending: list[list[Manifest]] = []
-    for phase in phases(manifests):
-        rest = [item for item in phase if identity(item) in differing]
-        if pending and not any(map(_is_gate, pending[-1])):
-            pending[-1] += rest
-        elif rest:
-            pending.append(rest)
-    return pending
-
-
 def _ensure_namespaces(cluster: Cluster, component: Component, check_mode: bool) -> None:
-    """Create the component's namespace, or put our labels on it; its secrets' consumers must have theirs too."""
-    spaces = {component.namespace} | {
-        space for secret in component.secrets for space in (secret.namespace, *secret.copies)
-    }
-    for space in sorted(spaces - {"default", "kube-system"}):
-        wanted = namespace_manifest(space, component.pod_security)
+    """Create the component's namespaces, or put our labels on them; its secrets' consumers must have theirs too."""
+    spaces = {space for secret in component.secrets for space in (secret.namespace, *secret.copies)}
+    for space in sorted({*spaces, *component.spaces} - {"default", "kube-system"}):
+        wanted = namespace_manifest(space, component.spaces.get(space, component.pod_security))
         found = cluster.get("v1", "Namespace", space)
         labels = (found or {}).get("metadata", {}).get("labels") or {}
-        foreign = space != component.namespace and found is not None
+        foreign = space not in component.spaces and found is not None
         if not foreign and not wanted["metadata"]["labels"].items() <= labels.items() and not check_mode:
             cluster.apply(wanted)
 
@@ -237,10 +245,16 @@ def _try_again(cluster: Cluster, component: Component) -> None:
     What they lacked may be there now; their own next try comes minutes later, and until then they look like a failure
     of this run.
     """
-    for pod in cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}"):
+    for pod in pods_of(cluster, component):
         problem = pod_problem(pod)
         if problem and problem.final:
             cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+
+
+def pods_of(cluster: Cluster, component: Component) -> list[Object]:
+    """The component's pods in all its namespaces."""
+    selector = f"{COMPONENT_LABEL}={component.name}"
+    return [pod for space in component.spaces for pod in cluster.list("v1", "Pod", space, selector)]
 
 
 def _forget_failed_jobs(cluster: Cluster, phase: Sequence[Manifest]) -> None:

@@ -25,11 +25,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.lasting impo
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, container_statuses
 from ansible_collections.mlops.platform.plugins.module_utils.compare import Memory, mark
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
-from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory
+from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory, pods_of
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, Manifest, identity, title
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, title
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
     AWAITED_KINDS,
     NotReady,
@@ -158,7 +158,7 @@ def _server_says(cluster: Cluster, component: Component, check: Check) -> str:
     """The last complaint in the log of a component of the cluster that could not do its work, where there is one."""
     if isinstance(check.service, External):
         return ""
-    for pod in cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}"):
+    for pod in pods_of(cluster, component):
         if pod["status"].get("phase") == "Running":
             for container in pod["spec"]["containers"]:
                 if said := complaint(cluster.last_lines(pod, container["name"], since=LOG_SECONDS)):
@@ -301,9 +301,10 @@ def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"events": [], "logs": {}}
     try:
-        pods = cluster.list("v1", "Pod", component.namespace, f"{COMPONENT_LABEL}={component.name}")
+        pods = pods_of(cluster, component)
         names = {pod["metadata"]["name"] for pod in pods}
-        for event in sorted(cluster.list("v1", "Event", component.namespace), key=event_time):
+        happened = [event for space in component.spaces for event in cluster.list("v1", "Event", space)]
+        for event in sorted(happened, key=event_time):
             about = event["involvedObject"]
             if event.get("type") == "Warning" and (about["name"] in names or component.name in about["name"]):
                 found["events"].append(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -227,17 +227,31 @@ def before_rollout(manifest: Manifest) -> bool:
     return manifest["kind"] == "Job" and annotations.get(BEFORE_ROLLOUT) == "true"
 
 
-def phases(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
-    """Ordered manifests split where one must be ready before the next can be applied.
+def is_gate(manifest: Manifest) -> bool:
+    """Whether what comes after an object has to wait for it."""
+    return before_rollout(manifest) or manifest["kind"] == "CustomResourceDefinition"
 
-    What precedes custom resources must be Established, what precedes a rollout complete; a
-    component with neither has one phase.
+
+def phases(
+    manifests: Iterable[Manifest], intercepted: Callable[[Manifest], bool]
+) -> tuple[list[list[Manifest]], list[Manifest]]:
+    """Ordered manifests: those up to the rollout, split where one must be ready before the next, and those after it.
+
+    Definitions must be Established before anything else is sent, and Jobs that are marked complete before the
+    workloads. After the rollout come custom resources that are `intercepted` by the component's own webhooks.
     """
-    built_in = [manifest for manifest in manifests if not is_custom(manifest)]
-    custom = [manifest for manifest in manifests if is_custom(manifest)]
-    if any(before_rollout(manifest) for manifest in built_in):
-        late = [item for item in built_in if item["kind"] in WORKLOADS and not before_rollout(item)]
-        early = [item for item in built_in if item not in late]
-    else:
-        early, late = built_in, []
-    return [phase for phase in (early, late, custom) if phase]
+    parts: list[list[Manifest]] = [[], [], [], []]
+    for item in manifests:
+        if item["kind"] == "CustomResourceDefinition":
+            parts[0].append(item)
+        elif is_custom(item) and intercepted(item):
+            parts[3].append(item)
+        else:
+            parts[2 if item["kind"] in WORKLOADS and not before_rollout(item) else 1].append(item)
+    first: list[list[Manifest]] = []
+    for part in parts[:3]:
+        if first and not any(map(is_gate, first[-1])):
+            first[-1] += part
+        elif part:
+            first.append(part)
+    return first, parts[3]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest
 
@@ -96,14 +97,15 @@ def merged(given: Any, own: Any) -> Any:
     return given if own is None else own
 
 
-def registry_secret(component: str, namespace: str, registry: str, username: str, password: str) -> SecretSpec:
+def registry_secret(component: Component, registry: str, username: str, password: str) -> SecretSpec:
     """The Secret that a component's images are pulled with from a registry that asks for a login."""
     host = registry.partition("/")[0]
     login = base64.b64encode(f"{username}:{password}".encode()).decode()
     auths = {host: {"username": username, "password": password, "auth": login}}
     return SecretSpec(
-        name=f"{component}-registry",
-        namespace=namespace,
+        name=f"{component.name}-registry",
+        namespace=component.namespace,
+        copies=tuple(component.namespaces),
         values={".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)},
         type=DOCKER_CONFIG,
     )

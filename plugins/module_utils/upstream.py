@@ -39,7 +39,7 @@ class Upstream:
     """Which objects of a Go module belong to a component, and what of them is the platform's.
 
     `lock` is the folder in images/ whose go.mod and go.sum pin the module. `files` and `leave_out` are patterns of
-    paths in it (`**` is any number of folders), `without` leaves out objects: "Kind" or "Kind pattern-of-names".
+    paths in it (`**` is any number of folders), `without` leaves out objects: patterns of "Kind" or "Kind name".
     `namespaces` renames namespaces wherever an object refers to them; `images` replaces whole texts.
     """
 
@@ -134,10 +134,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _means(pattern: str, line: str) -> bool:
-    """Whether a line's object is meant by "Kind" or "Kind pattern-of-names"."""
+    """Whether a line's object is meant by a pattern of "Kind" or "Kind name"."""
     kind, _, names = pattern.partition(" ")
     found, name, _ = line.split("\t", 2)
-    return found == kind and fnmatchcase(name, names or "*")
+    return fnmatchcase(found, kind) and fnmatchcase(name, names or "*")
 
 
 def _adapted(lines: Iterable[str], wanted: Upstream) -> Iterator[Manifest]:

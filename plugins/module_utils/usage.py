@@ -20,14 +20,15 @@ METRICS = "metrics.k8s.io/v1beta1"
 ENDED = ("Succeeded", "Failed")
 
 
-def usage(cluster: Cluster, component: str, namespace: str) -> dict[str, Any]:
-    """The `images` and `resources` of a component, with two requests.
+def usage(cluster: Cluster, component: str, namespaces: Iterable[str]) -> dict[str, Any]:
+    """The `images` and `resources` of a component, with two requests for each of its namespaces.
 
     Live use is left out where the cluster serves no metrics, and everything where the user may not list pods.
     """
     selector = f"{COMPONENT_LABEL}={component}"
-    pods = _list(cluster, "v1", "Pod", namespace, selector)
-    metrics = _list(cluster, METRICS, "PodMetrics", namespace, selector)
+    spaces = list(namespaces)
+    pods = [pod for space in spaces for pod in _list(cluster, "v1", "Pod", space, selector)]
+    metrics = [item for space in spaces for item in _list(cluster, METRICS, "PodMetrics", space, selector)]
     return {"images": images(pods), "resources": resources(pods, metrics)}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import events, rollout
+from ansible_collections.mlops.platform.plugins.module_utils.admission import Admission
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
@@ -27,6 +28,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
 INFERENCE_SERVICE = "InferenceService"
 AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService", INFERENCE_SERVICE})
 REPEAT_SECONDS = 10
+SERVED_SECONDS = 0.1
+"""How often the server is asked for its kinds: there is nothing to watch."""
 SUSPICION_SECONDS = 20.0
 """How long a state that is final if it lasts has to last."""
 PROMISED = frozenset({"TriggeredScaleUp", "Nominated"})
@@ -95,6 +98,68 @@ def _wait_ready(
     finally:
         if waker:
             waker.close()
+
+
+def wait_admitted(
+    cluster: Cluster,
+    wanted: Sequence[Manifest],
+    admission: Admission,
+    component: str,
+    timeout: float,
+    progress: Progress,
+) -> None:
+    """Wait until the component's own webhooks answer for one object of each kind that is `wanted`.
+
+    The server is asked what it would do with it (a dry run): then the webhook has an endpoint, the server trusts its
+    certificate, and it decides. Raises ApiError for what is refused, and NotReady with the last word of the server
+    after `timeout` seconds.
+    """
+    asked = list({(item["apiVersion"], item["kind"]): item for item in reversed(wanted)}.values())
+    started, saying = time.monotonic(), ""
+    waker: Waker | None = None
+    try:
+        while asked:
+            refusal = _refusal_of(cluster, asked[-1])
+            if refusal is None:
+                asked.pop()
+                continue
+            if not admission.unanswered(str(refusal)):
+                raise ApiError(f"the cluster refused {title(asked[-1])}: {refusal}", refusal.status)
+            elapsed = time.monotonic() - started
+            if elapsed > timeout:
+                raise NotReady(f"{title(asked[-1])} is not admitted after {elapsed:.0f} s: {refusal}", [])
+            if str(refusal) != saying:
+                saying = str(refusal)
+                progress(saying)
+            waker = waker or Waker(cluster, admission.paths(cluster), f"{COMPONENT_LABEL}={component}")
+            waker.wait(min(5.0, timeout - elapsed + 0.1))
+    finally:
+        if waker:
+            waker.close()
+
+
+def _refusal_of(cluster: Cluster, manifest: Manifest) -> ApiError | None:
+    """Why the server would not take an object; None where it would, or where its webhooks cannot be asked."""
+    try:
+        cluster.apply(manifest, dry_run=True)
+    except ApiError as error:
+        return None if "does not support dry run" in str(error) else error
+    return None
+
+
+def wait_served(cluster: Cluster, definitions: Iterable[Manifest], timeout: float) -> None:
+    """Wait until the server serves what definitions define: it does so moments after they are Established.
+
+    Raises NotReady naming a kind after `timeout` seconds.
+    """
+    specs = [item["spec"] for item in definitions]
+    kinds = {(f"{s['group']}/{v['name']}", s["names"]["kind"]) for s in specs for v in s["versions"] if v["served"]}
+    deadline = time.monotonic() + timeout
+    while late := kinds - cluster.resources.keys():
+        if time.monotonic() > deadline:
+            raise NotReady(f"the cluster does not serve {' '.join(reversed(min(late)))} after {timeout:.0f} s", [])
+        time.sleep(SERVED_SECONDS)
+        cluster.forget_resources()
 
 
 def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> list[rollout.State]:

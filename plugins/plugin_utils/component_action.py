@@ -47,7 +47,7 @@ class ComponentAction(PlatformAction):
         except NotReady as error:
             found = {
                 "evidence": evidence(self.cluster(), self.component),
-                **usage(self.cluster(), self.component.name, self.component.namespace),
+                **usage(self.cluster(), self.component.name, self.component.spaces),
             }
             message = f"{self.component.name}: {error}"
             return {"component": about, "failed": True, "msg": message, **found, **error.details}
@@ -78,7 +78,7 @@ class ComponentAction(PlatformAction):
         if username := self.variable("platform_image_registry_username"):
             registry = str(self.variable("platform_image_registry"))
             password = str(self.variable("platform_image_registry_password"))
-            made = registry_secret(self.component.name, self.component.namespace, registry, str(username), password)
+            made = registry_secret(self.component, registry, str(username), password)
             self.component = dataclasses.replace(self.component, secrets=(*self.component.secrets, made))
             names.append(made.name)
         self.pull_secrets = [str(name) for name in names if name]

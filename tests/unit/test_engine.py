@@ -337,3 +337,151 @@ def test_a_refusal_of_the_api_is_not_taken_for_absence(site: Site, monkeypatch: 
     monkeypatch.setattr(site.store, "list_metadata", refuse)
     with pytest.raises(PlatformError, match="forbidden"):
         site.run(*WEB)
+
+
+CUSTOM = {("example.org/v1", "Widget"): ("widgets", True)}
+HOOKS = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+NOBODY = 'failed calling webhook "{}": failed to call webhook: no endpoints available for service "web"'
+
+
+class Admitting(Store):
+    """A cluster that learns of the kinds that are defined, and asks webhooks about objects.
+
+    `silent` are the webhooks that give no answer to what names them in its annotations until `until` was written;
+    `denied` is what a webhook answers otherwise.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent = "web.example.org"
+        self.until = ""
+        self.denied = ""
+        self.asked: list[str] = []
+        for api, kind, plural in (
+            (*HOOKS, "validatingwebhookconfigurations"),
+            (HOOKS[0], "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
+            ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+        ):
+            self.resources[(api, kind)] = Resource(api, kind, plural, kind == "EndpointSlice")
+
+    def forget_resources(self) -> None:
+        """The server serves what is defined a moment after the definition is there."""
+        self.resources |= {key: Resource(*key, *CUSTOM[key]) for key in CUSTOM}
+
+    def apply(self, manifest: Manifest, dry_run: bool = False) -> Object:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        if (manifest["metadata"].get("annotations") or {}).get("asks") and not any(
+            line == self.until for line in self.writes
+        ):
+            self.asked.append(name)
+            raise ApiError(NOBODY.format(self.silent), 500)
+        if dry_run:
+            if self.denied:
+                raise ApiError(self.denied, 403)
+            return manifest
+        made = super().apply(manifest)
+        if manifest["kind"] == "CustomResourceDefinition":
+            made["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+        if manifest["kind"] == "Deployment":
+            made["status"] = {"observedGeneration": made["metadata"]["generation"], "replicas": 1,
+                              "updatedReplicas": 1, "availableReplicas": 1}  # fmt: skip
+        return made
+
+
+WIDGETS = {
+    **make("CustomResourceDefinition", "widgets.example.org", "apiextensions.k8s.io/v1"),
+    "spec": {"group": "example.org", "names": {"kind": "Widget", "plural": "widgets"},
+             "versions": [{"name": "v1", "served": True}, {"name": "v0", "served": False}]},
+}  # fmt: skip
+HOOK = {
+    **make(HOOKS[1], "web", HOOKS[0]),
+    "webhooks": [{"name": "web.example.org", "clientConfig": {"service": {"name": "web", "namespace": "ml"}},
+                  "rules": [{"apiGroups": ["example.org"], "resources": ["widgets"]}]}],
+}  # fmt: skip
+WIDGET = make("Widget", "first", "example.org/v1", spec={"a": 1})
+for _manifest in (WIDGETS, HOOK):
+    del _manifest["metadata"]["namespace"]
+
+
+def asking(manifest: Manifest) -> Manifest:
+    """An object about which a webhook is asked."""
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": {"asks": "web"}}}
+
+
+@pytest.fixture
+def admitting() -> Site:
+    site = Site()
+    site.store = Admitting()
+    return site
+
+
+ROLLOUT = ["Namespace ml", "CustomResourceDefinition widgets.example.org", "Service web",
+           "ValidatingWebhookConfiguration web", "Deployment web"]  # fmt: skip
+
+
+def test_custom_resources_wait_for_the_webhook_that_looks_at_them(admitting: Site) -> None:
+    store = cast(Admitting, admitting.store)
+    store.until = "Deployment web"
+    result = admitting.run(WIDGETS, HOOK, SERVICE, deployment(), asking(WIDGET))
+    assert sorted(store.writes[2:5]) == sorted(ROLLOUT[2:])
+    assert store.writes[:2] + store.writes[5:] == [*ROLLOUT[:2], "Widget first", "ConfigMap mlops-platform-web"]
+    assert store.asked == []
+    assert len(result.created) == 5
+    store.writes.clear()
+    assert admitting.run(WIDGETS, HOOK, SERVICE, deployment(), asking(WIDGET)).touched is False
+    assert store.writes == []
+
+
+def test_what_a_silent_webhook_of_its_own_held_up_is_sent_again_after_the_rollout(admitting: Site) -> None:
+    store = cast(Admitting, admitting.store)
+    store.until = "Deployment web"
+    result = admitting.run(asking(CONFIG), HOOK, deployment())
+    assert store.asked == ["ConfigMap settings"]
+    assert store.writes[-3:] == ["Deployment web", "ConfigMap settings", "ConfigMap mlops-platform-web"]
+    assert "ConfigMap ml/settings" in result.created
+
+
+def test_a_silent_webhook_of_somebody_else_is_not_waited_for(admitting: Site) -> None:
+    store = cast(Admitting, admitting.store)
+    store.silent = "webhook.cert-manager.io"
+    with pytest.raises(ApiError, match=r'the cluster refused ConfigMap ml/settings: .*"webhook.cert-manager.io"'):
+        admitting.run(asking(CONFIG), HOOK, deployment())
+    assert "Deployment web" not in store.writes
+
+
+def test_a_webhook_that_stays_silent_is_told_with_the_server_s_words(admitting: Site) -> None:
+    with pytest.raises(NotReady, match=r"Widget ml/first is not admitted after 1 s: failed calling .*no endpoints"):
+        admitting.run(WIDGETS, HOOK, asking(WIDGET))
+    assert [line for line in admitting.said if "no endpoints" in line] == [NOBODY.format("web.example.org")]
+
+
+def test_a_webhook_that_answers_no_is_not_waited_for(admitting: Site) -> None:
+    cast(Admitting, admitting.store).denied = 'admission webhook "web.example.org" denied the request: a is 1'
+    with pytest.raises(ApiError, match=r"the cluster refused Widget ml/first: .* denied the request: a is 1"):
+        admitting.run(WIDGETS, HOOK, WIDGET)
+
+
+def test_a_configuration_that_its_controller_completes_is_not_fought_over(admitting: Site) -> None:
+    admitting.run(HOOK, SERVICE)
+    completed = copy.deepcopy(admitting.store.objects[identity(HOOK)])
+    completed["webhooks"][0]["clientConfig"]["caBundle"] = "written by its controller"
+    completed["metadata"]["generation"] = 7
+    admitting.store.objects[identity(HOOK)] = completed
+    assert admitting.run(HOOK, SERVICE).touched is False
+    assert admitting.store.writes == []
+    del admitting.store.objects[identity(HOOK)]
+    assert admitting.run(HOOK, SERVICE).created == ["ValidatingWebhookConfiguration web"]
+
+
+def test_a_component_has_namespaces_with_levels_of_their_own(site: Site) -> None:
+    site.component = Component("web", "1", "ml", namespaces={"ml-edge": "privileged"})
+    site.run(*WEB)
+    edge = site.store.get("v1", "Namespace", "ml-edge")
+    assert edge is not None
+    assert edge["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+    stuck = pod("crashed", "CrashLoopBackOff", restarts=5)
+    stuck["metadata"]["namespace"] = "ml-edge"
+    site.store.apply(stuck)
+    site.run(*WEB)
+    assert site.store.writes == ["delete Pod crashed"]

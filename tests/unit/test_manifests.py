@@ -227,23 +227,39 @@ def names(found: list[list[Manifest]]) -> list[list[str]]:
     return [[item["metadata"]["name"] for item in phase] for phase in found]
 
 
+def parts(*manifests: Manifest) -> tuple[list[list[str]], list[str]]:
+    """The names of manifests in their phases; the component's webhooks look at widgets."""
+    first, last = phases(manifests, lambda item: item["kind"] == "Widget")
+    return names(first), [item["metadata"]["name"] for item in last]
+
+
+CRD = make("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1")
+CERT = make("Certificate", "cert", "cert-manager.io/v1")
+WIDGET = make("Widget", "widget", "example.org/v1")
+
+
 def test_one_phase_where_nothing_must_wait() -> None:
-    assert names(phases([make("Service", "s"), workload("d"), workload("j", kind="Job")])) == [["s", "d", "j"]]
-    assert phases([]) == []
+    assert parts(make("Service", "s"), workload("d"), workload("j", kind="Job"), CERT) == (
+        [["s", "cert", "d", "j"]],
+        [],
+    )
+    assert parts() == ([], [])
 
 
-def test_definitions_come_before_custom_resources() -> None:
-    definition = make("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1")
-    custom = make("Certificate", "cert", "cert-manager.io/v1")
-    assert names(phases([custom, definition, workload("d")])) == [["crd", "d"], ["cert"]]
+def test_definitions_come_before_everything_else() -> None:
+    assert parts(CERT, CRD, make("Service", "s"), workload("d")) == ([["crd"], ["cert", "s", "d"]], [])
+
+
+def test_what_the_component_s_webhooks_look_at_comes_after_the_rollout() -> None:
+    assert parts(WIDGET, CRD, workload("d")) == ([["crd"], ["d"]], ["widget"])
+    assert parts(WIDGET) == ([], ["widget"])
 
 
 def test_a_job_before_the_rollout_holds_the_workloads_back() -> None:
     job = workload("job", kind="Job", annotations={BEFORE_ROLLOUT: "true"})
-    later = workload("later", kind="Job")
-    custom = make("Certificate", "cert", "cert-manager.io/v1")
-    given = [make("Service", "s"), workload("d"), job, later, custom]
-    assert names(phases(given)) == [["s", "job"], ["d", "later"], ["cert"]]
+    given = [make("Service", "s"), workload("d"), job, workload("later", kind="Job"), CERT]
+    assert parts(*given) == ([["s", "job", "cert"], ["d", "later"]], [])
+    assert parts(CRD, *given)[0] == [["crd"], ["s", "job", "cert"], ["d", "later"]]
 
 
 def test_a_namespace_carries_its_pod_security_level() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.pods import (
     HOSTNAME,
     ZONE,
@@ -99,8 +100,10 @@ def test_what_is_there_wins_and_lists_grow() -> None:
 
 
 def test_a_login_becomes_the_secret_that_kubernetes_pulls_with() -> None:
-    made = registry_secret("mlflow", "ml", "registry.example.org:5443/team", "user", 'p"a:ss')
+    component = Component("mlflow", "1", "ml", namespaces={"ml-jobs": "restricted"})
+    made = registry_secret(component, "registry.example.org:5443/team", "user", 'p"a:ss')
     assert (made.name, made.namespace, made.type) == ("mlflow-registry", "ml", "kubernetes.io/dockerconfigjson")
+    assert made.copies == ("ml-jobs",)
     (host, login), = json.loads(made.values[".dockerconfigjson"])["auths"].items()  # fmt: skip
     assert (host, login["username"], login["password"]) == ("registry.example.org:5443", "user", 'p"a:ss')
     assert base64.b64decode(login["auth"]).decode() == 'user:p"a:ss'

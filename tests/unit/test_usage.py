@@ -69,14 +69,14 @@ def test_amounts_of_nothing() -> None:
 
 def test_two_requests_a_component() -> None:
     cluster = Answers(Pod=[pod("a")], PodMetrics=[metrics("a")])
-    found = usage(cast(Cluster, cluster), "web", "ml")
+    found = usage(cast(Cluster, cluster), "web", ["ml"])
     assert found["resources"][0]["usage"]["cpu"] == 0.0038
     assert cluster.asked == [(kind, "ml", "mlops.platform/component=web") for kind in ("Pod", "PodMetrics")]
 
 
 def test_a_cluster_without_metrics_or_rights_leaves_gaps() -> None:
-    assert usage(cast(Cluster, Answers(Pod=[pod("a")])), "web", "ml")["resources"][0]["usage"] == {}
-    assert usage(cast(Cluster, Answers()), "web", "ml") == {"images": [], "resources": []}
+    assert usage(cast(Cluster, Answers(Pod=[pod("a")])), "web", ["ml"])["resources"][0]["usage"] == {}
+    assert usage(cast(Cluster, Answers()), "web", ["ml"]) == {"images": [], "resources": []}
     assert nodes(cast(Cluster, Answers())) == []
 
 

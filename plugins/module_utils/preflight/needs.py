@@ -88,7 +88,7 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
         if item["kind"] in WORKLOADS
         for name in sorted(_secrets(item["spec"]["template"]["spec"]))
     ]
-    spaces = {component.namespace, *(space for space, _ in made)}
+    spaces = {*component.spaces, *(space for space, _ in made)}
     spaces |= {item["metadata"]["namespace"] for item in manifests if item["metadata"].get("namespace")}
     definitions = [item["spec"] for item in manifests if item["kind"] == "CustomResourceDefinition"]
     workloads = [item["spec"]["template"]["spec"] for item in manifests if item["kind"] in WORKLOADS]
