@@ -204,6 +204,16 @@ def test_every_folder_of_an_image_is_in_the_catalogue() -> None:
     assert folders == set(CATALOGUE) | modules
 
 
+def test_every_image_is_a_base_or_belongs_to_the_cluster_or_to_components() -> None:
+    images = load(ROOT / "group_vars" / "all" / "images.yml")["__platform_component_images"]
+    cluster = load(ROOT / "roles" / "local_cluster" / "defaults" / "main.yml")["local_cluster_images"]
+    bases = {entry.get("base") for entry in CATALOGUE.values()} - {None}
+    roles = {path.name for path in (ROOT / "roles").iterdir()}
+    components = {name for names in images.values() for name in names}
+    assert components <= set(CATALOGUE)
+    assert set(CATALOGUE) - components - bases - roles == set(re.findall(r"'([\w-]+)'", cluster)) - {"in"}
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_versions_of_images_are_pins(name: str) -> None:
     version = str(CATALOGUE[name]["version"])

@@ -66,7 +66,9 @@ def test_managers_look_at_the_files_of_the_pins() -> None:
     assert files(PINS) == {"group_vars/all/versions.yml"}
     assert files(ENVIRONMENT) == {".config/execution-environment.yml"}
     assert files(RULES["pip_requirements"]) == {
-        "images/mlflow/requirements.in", "images/static/requirements.in", "tools/uv.in",
+        "images/envoy/requirements.in", "images/kserve-storage-initializer/requirements.in",
+        "images/mlflow/requirements.in", "images/model-server/requirements.in", "images/static/requirements.in",
+        "tools/uv.in",
     }  # fmt: skip
 
 
