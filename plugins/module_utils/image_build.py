@@ -122,9 +122,10 @@ class Builder:
         with ThreadPoolExecutor(1) as compiles, ThreadPoolExecutor(1) as downloads:
             for number, image in enumerate(plan, 1):
                 label = f"[{number}/{len(plan)}] {image.name}"
-                last = image.go is not None and image.go.module not in {i.go.module for i in plan[number:] if i.go}
                 lane = compiles if image.go else downloads
-                self._done[image.name] = lane.submit(self._build, image, label, last)
+                # Programs of different modules share packages where they have them at the same version.
+                last_compile = image.go is not None and not any(later.go for later in plan[number:])
+                self._done[image.name] = lane.submit(self._build, image, label, last_compile)
             try:
                 self._watch(list(self._done.values()))
             except PlatformError as error:
@@ -156,7 +157,7 @@ class Builder:
         finally:
             del self._steps[label]
 
-    def _build(self, image: Image, label: str, last_of_module: bool) -> None:
+    def _build(self, image: Image, label: str, last_compile: bool) -> None:
         started = time.monotonic()
         context = self.work / image.name / "context"
         shutil.copytree(self.catalogue.folder / image.name, context)
@@ -181,7 +182,7 @@ class Builder:
             with self._step(label, "storing"):
                 self._buildah(image, "push", "--compression-format", "zstd", self.catalogue.reference(image.name))
         discard(self.work / image.name)
-        if last_of_module and not self.keep_caches:
+        if last_compile and not self.keep_caches:
             discard(self.go_caches)
         self.seconds[image.name] = round(time.monotonic() - started, 1)
         self._lines.put(f"{label}: built in {self.seconds[image.name]:.0f} s")

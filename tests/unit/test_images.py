@@ -350,18 +350,18 @@ class Machine:
 
 
 @pytest.fixture
-def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Builder]:
+def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Builder]:
     """A builder of ENTRIES on a given machine, with an empty registry."""
     (folder / "tool" / "go.mod").write_text("module tool\n\ngo 1.26\n")
     module = "ansible_collections.mlops.platform.plugins.module_utils.image_build"
 
-    def make(machine: Machine) -> Builder:
+    def make(machine: Machine, **changes: Any) -> Builder:
         monkeypatch.setattr(f"{module}.run", machine.run)
         monkeypatch.setattr(f"{module}.held", lambda references: set())
         monkeypatch.setattr(f"{module}.check_space", lambda folder, plan: None)
         monkeypatch.setattr(f"{module}.shutil.which", lambda program, path=None: f"/usr/bin/{program}")
         monkeypatch.setattr("os.geteuid", lambda: 0)
-        builder = Builder(load(folder), tmp_path / "cache", lines.append, go_version="1.26.4")
+        builder = Builder(load(folder, **changes), tmp_path / "cache", lines.append, go_version="1.26.4")
         (builder.go_caches / "mod").mkdir(parents=True)
         return builder
 
@@ -369,7 +369,7 @@ def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     return make
 
 
-def test_all_is_built_and_only_results_are_kept(build: Callable[[Machine], Builder]) -> None:
+def test_all_is_built_and_only_results_are_kept(build: Callable[..., Builder]) -> None:
     machine = Machine()
     builder = build(machine)
     assert builder.build(["app", "tool", "helper"]) == ["tool", "base", "app", "helper"]
@@ -381,7 +381,32 @@ def test_all_is_built_and_only_results_are_kept(build: Callable[[Machine], Build
     assert not builder.left_over()
 
 
-def test_the_first_failure_is_told_and_the_rest_is_not_begun(build: Callable[[Machine], Builder]) -> None:
+def test_compiled_packages_are_kept_for_programs_of_other_modules(
+    build: Callable[..., Builder], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "gadget").mkdir()
+    for file in ("go.mod", "Containerfile"):
+        (folder / "gadget" / file).write_text("module gadget\n\ngo 1.26\n")
+    machine = Machine()
+    entry = {"version": "4", "base": "base", "go": {}}
+    builder = build(machine, gadget=entry)
+    seen: dict[str, list[str]] = {}
+    run = machine.run
+
+    def compile_it(command: list[Any], *, what: str, **options: Any) -> str:
+        if what.startswith("Compiling"):
+            builder.go_caches.mkdir(exist_ok=True)
+            seen[what] = sorted(path.name for path in builder.go_caches.iterdir())
+            (builder.go_caches / what).touch()
+        return run(command, what=what, **options)
+
+    monkeypatch.setattr("ansible_collections.mlops.platform.plugins.module_utils.image_build.run", compile_it)
+    builder.build(["tool", "helper", "gadget"])
+    assert seen["Compiling gadget"] == ["Compiling helper", "Compiling tool", "mod"]
+    assert not builder.go_caches.exists()
+
+
+def test_the_first_failure_is_told_and_the_rest_is_not_begun(build: Callable[..., Builder]) -> None:
     machine = Machine(failing="Installing the Debian packages of base")
     builder = build(machine)
     with pytest.raises(PlatformError, match="Installing the Debian packages of base failed"):
@@ -392,7 +417,7 @@ def test_the_first_failure_is_told_and_the_rest_is_not_begun(build: Callable[[Ma
 
 
 def test_what_is_edited_while_it_is_built_is_not_stored(
-    build: Callable[[Machine], Builder], monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., Builder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine()
     builder = build(machine)
@@ -408,7 +433,7 @@ def test_what_is_edited_while_it_is_built_is_not_stored(
     assert not builder.catalogue.program_path("tool", builder.cache).exists()
 
 
-def test_what_a_killed_run_left_is_removed(build: Callable[[Machine], Builder]) -> None:
+def test_what_a_killed_run_left_is_removed(build: Callable[..., Builder]) -> None:
     builder = build(Machine())
     (builder.work / "app").mkdir(parents=True)
     (builder.work / "app" / "half").write_text("")
