@@ -353,6 +353,12 @@ def _contradiction(site: Site, chance: random.Random) -> tuple[str, str]:
         ("mlflow", {"mlflow_version": "3.0.0"}, "mlflow_version"),
         ("minio", {"minio_consumers": []}, "minio_consumers"),
         ("minio", {"minio_buckets": ["other"]}, "minio_consumers"),
+        ("knative", {"knative_ingress_class": "kourier"}, "knative_ingress_class"),
+        ("knative", {"knative_ingress_class": "istio.ingress.networking.knative.dev"}, "knative_gateway"),
+        ("knative", {"knative_domain": "svc.cluster.local"}, "knative_domain"),
+        ("knative", {"knative_min_scale": 3, "knative_max_scale": 2}, "knative_max_scale"),
+        ("knative", {"knative_stable_window_seconds": 5}, "knative_stable_window_seconds"),
+        ("knative", {"knative_features": {"multi-container": True}}, "knative_features"),
     ]  # fmt: skip
     host, variables, name = chance.choice([item for item in found if item[0] in site.components])
     site.set(host, variables)

@@ -175,7 +175,9 @@ def describes_its_variables(role: Role) -> Iterator[str]:
 def uses_its_variables(role: Role) -> Iterator[str]:
     """No variable is there for nothing."""
     elsewhere = [
-        path for folder in ("tasks", "templates", "vars", "defaults") for path in (role.path / folder).rglob("*")
+        path
+        for folder in ("tasks", "templates", "patches", "vars", "defaults")
+        for path in (role.path / folder).rglob("*")
     ]
     # Variables may also be meant for other roles, as those of the shared role are.
     elsewhere += [path for other in (role.root / "roles").iterdir() if other != role.path
