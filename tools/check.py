@@ -59,7 +59,7 @@ STEPS = {
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
-    "golden": [Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True)],
+    "golden": [Step("golden", ["pytest", "tests/golden", "tests/playbooks", "tests/images"], shown=True)],
     "molecule": [Step("molecule", ["molecule", "test", "--all"], shown=True)],
 }
 CLEAN = ["ansible-playbook", "playbooks/clean.yml", "-i", str(INVENTORY), "-e", "confirm=yes"]

@@ -65,18 +65,22 @@ def parse_checks(component: Component) -> list[Check]:
 def validate(
     cluster: Cluster, component: Component, timeout: float, progress: Progress, authorities: str = ""
 ) -> list[dict[str, Any]]:
-    """Run the rollout check and then all quick ones; each outcome is a mapping as the report has them.
+    """Run premises, the rollout check and then all other quick ones; each outcome is a mapping as the report has them.
 
     `timeout` (seconds) bounds the checks; the rollout has the component's own. `authorities` are certificates (PEM)
     that clients trust besides the public ones. An API that cannot be reached raises ApiError: nothing was found out
     then.
     """
     checks = [check for check in parse_checks(component) if not check.full]
-    rollout = _rollout(cluster, component, progress)
-    tried = [check for check in checks if rollout["healthy"] or isinstance(check.service, External)]
-    outcomes = {
-        outcome["name"]: outcome for outcome in _run(cluster, component, tried, timeout, authorities, "validate")
-    }
+    premises = [check for check in checks if check.premise]
+    first = _run(cluster, component, premises, timeout, authorities, "validate")
+    # Pods that lack what they need do not become ready: they are looked at, but not waited for.
+    patience = component.timeout_seconds if all(outcome["healthy"] for outcome in first) else 0
+    rollout = _rollout(cluster, component, patience, progress)
+    ready = [check for check in checks if rollout["healthy"] or isinstance(check.service, External)]
+    tried = [check for check in ready if not check.premise]
+    found = [*first, *_run(cluster, component, tried, timeout, authorities, "validate")]
+    outcomes = {outcome["name"]: outcome for outcome in found}
     late = "not tried: the rollout is not complete"
     return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
 
@@ -224,14 +228,14 @@ def _outcome(
     }
 
 
-def _rollout(cluster: Cluster, component: Component, progress: Progress) -> dict[str, Any]:
-    """The outcome of waiting for all workloads that the component applied."""
+def _rollout(cluster: Cluster, component: Component, timeout: float, progress: Progress) -> dict[str, Any]:
+    """The outcome of waiting up to `timeout` seconds for all workloads that the component applied."""
     started = time.monotonic()
     memory = load_memory(cluster, component)
     if memory:
         try:
             awaited = applied_workloads(cluster, memory)
-            states: Sequence[Any] = wait_ready(cluster, awaited, component.name, component.timeout_seconds, progress)
+            states: Sequence[Any] = wait_ready(cluster, awaited, component.name, timeout, progress)
             message = ""
         except NotReady as error:
             states, message = error.states, str(error)

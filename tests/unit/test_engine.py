@@ -277,7 +277,7 @@ def test_a_memory_that_cannot_be_read_is_no_memory(site: Site) -> None:
 
 def test_a_component_without_workloads_is_proven_by_having_been_applied(site: Site) -> None:
     def rollout() -> dict[str, Any]:
-        return health._rollout(cast(Cluster, site.store), site.component, site.said.append)
+        return health._rollout(cast(Cluster, site.store), site.component, 5.0, site.said.append)
 
     assert rollout()["message"] == "web has not been provisioned in namespace ml"
     site.run(CONFIG)

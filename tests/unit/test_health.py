@@ -190,3 +190,26 @@ def test_full_checks_are_run_apart_from_the_quick_ones(monkeypatch: pytest.Monke
     assert [item["name"] for item in found] == ["rollout", "quick"]
     assert [item["name"] for item in health.validate_fully(cluster, both)] == ["slow"]
     assert health.validate_fully(cluster, component(quick)) == []
+
+
+@pytest.mark.parametrize(("there", "patience"), [(True, 300.0), (False, 0)])
+def test_pods_that_lack_a_premise_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, there: bool, patience: float
+) -> None:
+    waits: list[float] = []
+
+    def rollout(_: Cluster, __: Component, timeout: float, ___: object) -> dict[str, Any]:
+        waits.append(timeout)
+        return {"name": "rollout", "healthy": there}
+
+    monkeypatch.setattr(health, "_rollout", rollout)
+    monkeypatch.setattr(health, "SETTLED_SECONDS", 0.0)
+    answer = 200 if there else CheckFailed("no alias", "none", "one")
+    asks = {"name": "asks it", "type": "scripted", "service": SERVICE}
+    premise = {**asks, "name": "premise", "premise": True, "script": (answer,)}
+    found = health.validate(cast(Cluster, None), component(asks, premise), 5.0, lambda _: None)
+    assert waits == [patience]
+    assert [(item["name"], item["healthy"]) for item in found] == [
+        ("rollout", there), ("asks it", there), ("premise", there),
+    ]  # fmt: skip
+    assert there or found[2]["message"] == "no alias"

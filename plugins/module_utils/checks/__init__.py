@@ -7,6 +7,7 @@ Adding a type: a frozen dataclass of its parameters with a `run` method, listed 
 
 from __future__ import annotations
 
+from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
@@ -20,6 +21,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve impor
     KserveRuntimesCheck,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.model_api import MlflowModelCheck, ModelApiCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
     S3AccessCheck,
     S3DeniedCheck,
@@ -49,4 +51,7 @@ CHECKS: dict[str, type[Check]] = {
     "kserve_runtimes": KserveRuntimesCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
+    "mlflow_model": MlflowModelCheck,
+    "model_api": ModelApiCheck,
+    "autoscaler": AutoscalerCheck,
 }

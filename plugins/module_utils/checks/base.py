@@ -141,12 +141,13 @@ class Check(ABC):
     """One check: `name` says what is proven, `service` where.
 
     A `full` check may take minutes (something goes away and comes back): it runs after a change, and where it is asked
-    for.
+    for. A `premise` is what the pods themselves cannot become ready without: it is tried before they are waited for.
     """
 
     name: str
     service: Endpoint
     full: bool = field(default=False, kw_only=True)
+    premise: bool = field(default=False, kw_only=True)
 
     @property
     def target(self) -> str:

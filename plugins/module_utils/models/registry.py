@@ -105,7 +105,7 @@ def resolve(api: MlflowApi, name: str, artifact_root: str, *, alias: str = "", v
     Raises NotRegistered where the registry does not have it, naming what it has, and PlatformError where its files are
     not there or no S3 location.
     """
-    found = _registered(api, name, alias, version)
+    found = registered_version(api, name, alias, version)
     number = str(found["version"])
     located = api.call("GET", "model-versions/get-download-uri", name=name, version=number)
     source = str(located["artifact_uri"]).rstrip("/")
@@ -154,8 +154,11 @@ def _folder(source: str, artifact_root: str) -> str:
     return source.removeprefix(root)
 
 
-def _registered(api: MlflowApi, name: str, alias: str, version: str) -> dict[str, Any]:
-    """The registry's own entry. A server with logins answers 403 for a model that is not there."""
+def registered_version(api: MlflowApi, name: str, alias: str, version: str) -> dict[str, Any]:
+    """The registry's own entry of the version that has a number, or where that is empty an alias.
+
+    Raises NotRegistered where there is none. A server with logins answers 403 for a model that is not there.
+    """
     try:
         if version:
             found: dict[str, Any] = api.call("GET", "model-versions/get", name=name, version=version)["model_version"]
