@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificate authorities that a site declares: read, checked, and handed to the clients of this machine."""
+"""Certificate authorities, a site's and the platform's own: read, checked, handed to the clients of this machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from cryptography import x509
 
+CERT_MANAGER_API = "cert-manager.io/v1"
 VARIABLE = "platform_ca_certificates"
 SOON = datetime.timedelta(days=30)
 BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
@@ -37,6 +39,25 @@ def expiring(value: str, now: datetime.datetime | None = None) -> list[str]:
         for _, found in _certificates(value, moment)
         if found.not_valid_after_utc - moment < SOON
     ]
+
+
+def authority(cluster: Cluster, issuer: str, namespace: str) -> str:
+    """The certificate (PEM) of the authority from which a ClusterIssuer of cert-manager issues; nothing of its key.
+
+    `namespace` is cert-manager's, where the Secrets of ClusterIssuers are. Raises PlatformError where there is no such
+    issuer, it issues from no Secret, or there is no certificate in that.
+    """
+    found = cluster.get(CERT_MANAGER_API, "ClusterIssuer", issuer)
+    name = ((found or {}).get("spec", {}).get("ca") or {}).get("secretName")
+    if not name:
+        raise PlatformError(f"ClusterIssuer {issuer} {'has no authority of its own' if found else 'does not exist'}")
+    values = cluster.secret(name, namespace) or {}
+    block = BLOCK.search(values.get("ca.crt") or values.get("tls.crt") or "")
+    try:
+        x509.load_pem_x509_certificate(block[0].encode() if block else b"")
+    except ValueError as error:
+        raise PlatformError(f"Secret {namespace}/{name} of ClusterIssuer {issuer} has no certificate") from error
+    return f"{block[0]}\n" if block else ""
 
 
 @contextmanager

@@ -7,8 +7,10 @@ Adding a type: a frozen dataclass of its parameters with a `run` method, listed 
 
 from __future__ import annotations
 
+from ansible_collections.mlops.platform.plugins.module_utils.checks.admission import WebhookCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
+from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
@@ -35,10 +37,12 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 )
 
 CHECKS: dict[str, type[Check]] = {
+    "certificate": CertificateCheck,
     "dns": DnsCheck,
     "http": HttpCheck,
     "knative_service": KnativeServiceCheck,
     "knative_scale": KnativeScaleCheck,
+    "webhook": WebhookCheck,
     "s3_access": S3AccessCheck,
     "s3_denied": S3DeniedCheck,
     "s3_refused": S3RefusedCheck,

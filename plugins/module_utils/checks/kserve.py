@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.checks.admission import dry_run
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check, CheckFailed, expect
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 
@@ -27,13 +28,6 @@ MODEL_CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
 TOO_FEW = "MinReplicas cannot be greater than MaxReplicas"
 """What KServe says to 2 replicas at least where 1 is the most."""
-
-
-def dry_run(cluster: Cluster, manifest: Object) -> Object:
-    """What the server would make of a new object. Raises ApiError with the words of what refuses it."""
-    path = cluster.resource(manifest["apiVersion"], manifest["kind"]).path(manifest["metadata"]["namespace"])
-    found: Object = cluster.request("POST", path, query={"dryRun": "All"}, body=manifest)
-    return found
 
 
 @dataclass(frozen=True)
