@@ -103,7 +103,7 @@ def registry_secret(component: Component, registry: str, username: str, password
     login = base64.b64encode(f"{username}:{password}".encode()).decode()
     auths = {host: {"username": username, "password": password, "auth": login}}
     return SecretSpec(
-        name=f"{component.name}-registry",
+        name=f"{component.name.replace('_', '-')}-registry",
         namespace=component.namespace,
         copies=tuple(component.namespaces),
         values={".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)},

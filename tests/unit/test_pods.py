@@ -100,9 +100,9 @@ def test_what_is_there_wins_and_lists_grow() -> None:
 
 
 def test_a_login_becomes_the_secret_that_kubernetes_pulls_with() -> None:
-    component = Component("mlflow", "1", "ml", namespaces={"ml-jobs": "restricted"})
+    component = Component("ml_flow", "1", "ml", namespaces={"ml-jobs": "restricted"})
     made = registry_secret(component, "registry.example.org:5443/team", "user", 'p"a:ss')
-    assert (made.name, made.namespace, made.type) == ("mlflow-registry", "ml", "kubernetes.io/dockerconfigjson")
+    assert (made.name, made.namespace, made.type) == ("ml-flow-registry", "ml", "kubernetes.io/dockerconfigjson")
     assert made.copies == ("ml-jobs",)
     (host, login), = json.loads(made.values[".dockerconfigjson"])["auths"].items()  # fmt: skip
     assert (host, login["username"], login["password"]) == ("registry.example.org:5443", "user", 'p"a:ss')
