@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
+from ansible_collections.mlops.platform.plugins.module_utils.authority import authority
 from ansible_collections.mlops.platform.plugins.module_utils.health import (
     EXTERNAL_NEXT_STEP,
     access_lines,
@@ -15,8 +17,16 @@ from ansible_collections.mlops.platform.plugins.module_utils.health import (
     validate,
     validate_fully,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.report import write_text
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
-from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, mark
+from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import (
+    ComponentAction,
+    mark,
+    run_directory,
+)
+
+AUTHORITY_FILE = "platform-ca.crt"
+"""The name under which the certificate of the platform's own authority stands beside the report."""
 
 
 class ActionModule(ComponentAction):
@@ -45,7 +55,7 @@ class ActionModule(ComponentAction):
             **usage(cluster, component.name, component.spaces),
         }
         if not failed:
-            result["access"] = access_lines(cluster, component)
+            result["access"] = access_lines(cluster, component, self._authority_file())
             return result
         first = failed[0]
         result["evidence"] = evidence(cluster, component)
@@ -54,3 +64,16 @@ class ActionModule(ComponentAction):
             result["next_step"] = EXTERNAL_NEXT_STEP
         result["failed"] = bool(arguments["fail_on_unhealthy"])
         return result
+
+    def _authority_file(self) -> str:
+        """Write the certificate of the edge's own authority beside the report, where the component names its issuer.
+
+        Returns the path as people see it; empty where there is no such authority, or no report.
+        """
+        issuer = next((item["issuer"] for item in self.component.access if item.get("issuer")), "")
+        directory = run_directory(self.task_vars) if issuer else None
+        certificates = authority(self.cluster(), issuer) if directory else ""
+        if directory is None or not certificates:
+            return ""
+        write_text(directory / AUTHORITY_FILE, certificates)
+        return os.path.relpath(directory.parent / "latest" / AUTHORITY_FILE)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, events, gateway
 from ansible_collections.mlops.platform.plugins.module_utils.checks import CHECKS
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     Access,
@@ -271,22 +271,39 @@ def objects_of(cluster: Cluster, memory: Memory) -> list[Manifest]:
     return found
 
 
-def access_lines(cluster: Cluster, component: Component) -> list[str]:
-    """How people reach the component and where its credentials are, one line each; never a credential."""
+def access_lines(cluster: Cluster, component: Component, authority_file: str = "") -> list[str]:
+    """How people reach the component and where its credentials are, one line each; never a credential.
+
+    What has a `host` is at the edge, by the Gateway `service`. `authority_file` has the edge's own authority.
+    """
     lines: list[str] = []
     for raw in component.access:
         service = Service.parse(raw.get("service"), f"component_spec of {component.name}: access")
         namespace = service.namespace or component.namespace
-        found = cluster.get("v1", "Service", service.name, namespace)
-        ports = (found or {}).get("spec", {}).get("ports", [])
-        node_port = next((item.get("nodePort") for item in ports if item["port"] == service.port), None)
-        if node_port:
-            url = f"{raw.get('scheme', 'http')}://{node_address(cluster)}:{node_port}"
-        else:
-            url = f"kubectl -n {namespace} port-forward service/{service.name} {service.port}"
-        secret = raw.get("secret")
-        lines.append(f"{raw['name']}: {url}" + (f"  (login: Secret {namespace}/{secret})" if secret else ""))
+        host, secret = raw.get("host"), raw.get("secret")
+        url = _at_edge(cluster, str(host), service, raw) if host else _at_node(cluster, service, namespace, raw)
+        lines.append(f"{raw['name']}: {url}" + (f"  (login: Secret {component.namespace}/{secret})" if secret else ""))
+        if "issuer" in raw:
+            address, port = gateway.entrance(cluster, service.name, namespace)
+            if address:
+                lines.append(f"{raw['name']} without DNS: {gateway.curl(address, port, authority_file)} <URL>")
     return lines
+
+
+def _at_node(cluster: Cluster, service: Service, namespace: str, raw: Mapping[str, Any]) -> str:
+    """Where a Service answers at a port of the nodes, or how one makes it answer here."""
+    found = cluster.get("v1", "Service", service.name, namespace)
+    ports = (found or {}).get("spec", {}).get("ports", [])
+    node_port = next((item.get("nodePort") for item in ports if item["port"] == service.port), None)
+    if node_port:
+        return f"{raw.get('scheme', 'http')}://{node_address(cluster)}:{node_port}"
+    return f"kubectl -n {namespace} port-forward service/{service.name} {service.port}"
+
+
+def _at_edge(cluster: Cluster, host: str, service: Service, raw: Mapping[str, Any]) -> str:
+    """The URL of a host at the edge."""
+    port = 443 if raw.get("openshift") else gateway.entrance(cluster, service.name, service.namespace)[1]
+    return gateway.url(host, port)
 
 
 def node_address(cluster: Cluster) -> str:

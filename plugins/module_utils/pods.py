@@ -16,13 +16,16 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import WO
 
 HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+USERS = frozenset({"runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy", "supplementalGroups"})
+"""The fields of security contexts that fix who a pod runs as."""
 
 
 @dataclass(frozen=True)
 class PodSettings:
     """What __component_pods says, in the variables of the role component.
 
-    `pull_secrets` are the names of the Secrets that images are pulled with.
+    `pull_secrets` are the names of the Secrets that images are pulled with. With `any_user` the cluster chooses the
+    user of each pod, as OpenShift does.
     """
 
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -33,20 +36,20 @@ class PodSettings:
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     pull_secrets: Sequence[str] = ()
+    any_user: bool = False
 
 
 def furnish(manifests: Iterable[Manifest], settings: PodSettings) -> list[Manifest]:
-    """Copies of `manifests` whose workloads' pods have the settings; what a template says itself stays."""
+    """Copies of `manifests` whose pods have the settings; what a template says itself stays."""
     furnished: list[Manifest] = json.loads(json.dumps(list(manifests)))
     for manifest in furnished:
-        if manifest["kind"] not in WORKLOADS:
+        found = _pod(manifest)
+        if found is None:
             continue
-        template = manifest["spec"]["template"]
+        metadata, pod = found
         for place, given in (("annotations", settings.pod_annotations), ("labels", settings.pod_labels)):
             if given:
-                metadata = template.setdefault("metadata", {})
                 metadata[place] = {**given, **(metadata.get(place) or {})}
-        pod = template["spec"]
         wanted = {
             "nodeSelector": dict(settings.node_selector),
             "tolerations": list(settings.tolerations),
@@ -59,7 +62,30 @@ def furnish(manifests: Iterable[Manifest], settings: PodSettings) -> list[Manife
                 pod[key] = merged(value, pod.get(key))
         for key, value in spread(manifest, settings.spread).items():
             pod[key] = merged(value, pod.get(key))
+        if settings.any_user:
+            _free(pod)
     return furnished
+
+
+def _pod(manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The metadata and the specification of the pods that an object makes; None where it makes none.
+
+    Envoy Gateway has both in one mapping (https://gateway.envoyproxy.io/docs/api/extension_types/#kubernetespodspec).
+    """
+    if manifest["kind"] in WORKLOADS:
+        template = manifest["spec"]["template"]
+        return template.setdefault("metadata", {}), template["spec"]
+    if manifest["kind"] == "EnvoyProxy":
+        pod: dict[str, Any] = manifest["spec"]["provider"]["kubernetes"]["envoyDeployment"].setdefault("pod", {})
+        return pod, pod
+    return None
+
+
+def _free(pod: dict[str, Any]) -> None:
+    """Take out who a pod and its containers run as."""
+    for part in (pod, *(pod.get("initContainers") or []), *(pod.get("containers") or [])):
+        if context := part.get("securityContext"):
+            part["securityContext"] = {key: value for key, value in context.items() if key not in USERS}
 
 
 def spread(manifest: Manifest, how: str) -> dict[str, Any]:

@@ -47,6 +47,40 @@ def test_other_kinds_are_left_alone() -> None:
     assert furnish([service], PodSettings(node_selector={"a": "b"}, pull_secrets=["login"])) == [service]
 
 
+def test_settings_reach_the_proxies_that_envoy_gateway_makes() -> None:
+    deployment = {"name": "proxies", "pod": {"labels": {"component": "gateway"}}}
+    manifest = {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "EnvoyProxy",
+        "metadata": {"name": "platform"},
+        "spec": {"provider": {"kubernetes": {"envoyDeployment": deployment}}},
+    }
+    settings = PodSettings(pod_labels={"team": "ml"}, priority_class="high", pull_secrets=["login"])
+    (done,) = furnish([manifest], settings)
+    assert done["spec"]["provider"]["kubernetes"]["envoyDeployment"] == {
+        "name": "proxies",
+        "pod": {
+            "labels": {"team": "ml", "component": "gateway"},
+            "priorityClassName": "high",
+            "imagePullSecrets": [{"name": "login"}],
+        },
+    }
+
+
+def test_the_cluster_may_choose_the_user_of_a_pod() -> None:
+    manifest = workload(
+        "Deployment",
+        1,
+        securityContext={"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+        initContainers=[{"name": "first", "securityContext": {"runAsUser": 1, "readOnlyRootFilesystem": True}}],
+    )
+    assert pod(manifest, PodSettings())["spec"]["securityContext"]["runAsUser"] == 65532
+    found = pod(manifest, PodSettings(any_user=True))["spec"]
+    assert found["securityContext"] == {"runAsNonRoot": True}
+    assert found["initContainers"][0]["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert found["containers"] == [{"name": "web"}]
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job"])
 def test_settings_reach_every_kind_of_workload(kind: str) -> None:
     settings = PodSettings(

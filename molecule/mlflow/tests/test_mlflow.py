@@ -134,4 +134,5 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "metrics": True,
         "run, model, alias and artifact": True,
         "logins are refused": True,
+        "edge": True,
     }

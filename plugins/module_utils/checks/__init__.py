@@ -12,6 +12,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler i
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
     KnativeScaleCheck,
@@ -39,6 +40,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 CHECKS: dict[str, type[Check]] = {
     "certificate": CertificateCheck,
     "dns": DnsCheck,
+    "edge": EdgeCheck,
     "http": HttpCheck,
     "knative_service": KnativeServiceCheck,
     "knative_scale": KnativeScaleCheck,

@@ -11,6 +11,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
+from ansible_collections.mlops.platform.plugins.module_utils.configure.gateway import GatewayStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import MinioStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.mlflow import MlflowUserStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.postgresql import PostgresqlStep
@@ -18,6 +19,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
 STEPS: dict[str, type[Step]] = {
+    "gateway": GatewayStep,
     "minio": MinioStep,
     "postgresql": PostgresqlStep,
     "mlflow_user": MlflowUserStep,

@@ -1,0 +1,146 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gateways (Gateway API) and Routes of OpenShift: where a host answers, how to connect there, what is wrong."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import urllib3
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
+
+API = "gateway.networking.k8s.io/v1"
+ROUTES_API = "route.openshift.io/v1"
+GOOD = ("Accepted", "ResolvedRefs", "Programmed")
+"""The conditions that must be true (https://gateway-api.sigs.k8s.io/guides/implementers/#standard-status-fields-and-conditions)."""
+OWNED_BY = "gateway.envoyproxy.io/owning-gateway-name={name},gateway.envoyproxy.io/owning-gateway-namespace={namespace}"
+NAMED_BY = "gateway.networking.k8s.io/gateway-name={name}"
+"""How the Service of a Gateway is known: by Envoy Gateway's labels, or by the one of all others (GEP-1762)."""
+
+
+def gateway(cluster: Cluster, name: str, namespace: str) -> Object:
+    """A Gateway. Raises PlatformError where there is none."""
+    found = cluster.get(API, "Gateway", name, namespace)
+    if found is None:
+        raise PlatformError(f"Gateway {namespace}/{name} does not exist")
+    return found
+
+
+def port(found: Mapping[str, Any], protocol: str) -> int:
+    """The port of the first listener of a Gateway for HTTP or HTTPS. Raises PlatformError where it has none."""
+    for listener in found["spec"]["listeners"]:
+        if listener["protocol"] == protocol:
+            return int(listener["port"])
+    raise PlatformError(f"{title({**found, 'kind': 'Gateway'})} has no listener for {protocol}")
+
+
+def service(cluster: Cluster, name: str, namespace: str) -> Object | None:
+    """The Service that leads to a Gateway's proxies; None where it is not one of this cluster."""
+    for selector, space in ((OWNED_BY, None), (NAMED_BY, namespace)):
+        found = cluster.list("v1", "Service", space, selector.format(name=name, namespace=namespace))
+        if found:
+            return found[0]
+    return None
+
+
+def addresses(found: Mapping[str, Any]) -> list[str]:
+    """The addresses under which a Gateway answers those outside."""
+    return [item["value"] for item in (found.get("status") or {}).get("addresses") or []]
+
+
+def entrance(cluster: Cluster, name: str, namespace: str) -> tuple[str, int]:
+    """Where people outside find a Gateway: an address ("" where only the cluster has one) and the port for HTTPS."""
+    found = gateway(cluster, name, namespace)
+    outer, behind = port(found, "HTTPS"), service(cluster, name, namespace)
+    if behind and behind["spec"]["type"] == "NodePort":
+        outer = next(item["nodePort"] for item in behind["spec"]["ports"] if item["port"] == outer)
+    inside = behind and behind["spec"]["type"] == "ClusterIP"
+    return next(iter([] if inside else addresses(found)), ""), outer
+
+
+def url(host: str, port: int) -> str:
+    """The URL of a host at the edge."""
+    return f"https://{host}" if port == 443 else f"https://{host}:{port}"
+
+
+def curl(address: str, port: int, authority_file: str) -> str:
+    """How `curl` reaches any host at the edge without a name server that knows it; the URL follows."""
+    trust = [f"--cacert {authority_file}"] if authority_file else []
+    return " ".join(["curl", *trust, f"--resolve '*:{port}:{address}'"])
+
+
+def connections(
+    address: str, port: int, host: str, trusted: ssl.SSLContext | None, at_once: int = 1
+) -> urllib3.HTTPConnectionPool:
+    """Connections to `address` that ask there for `host`, as a client does whose name server knows it.
+
+    With the authorities `trusted` they speak TLS, and the certificate must be one for `host`. No request is repeated,
+    no redirect is followed unless it is asked for; each needs the header Host. `at_once` are kept open.
+    """
+    if trusted is None:
+        return urllib3.HTTPConnectionPool(address, port, maxsize=at_once, retries=False)
+    return urllib3.HTTPSConnectionPool(
+        address,
+        port,
+        maxsize=at_once,
+        retries=False,
+        ssl_context=trusted,
+        server_hostname=host,
+        assert_hostname=host,
+    )
+
+
+def unprogrammed(found: Object) -> str:
+    """Why no proxies serve a Gateway under an address; empty where they do."""
+    whole = {**found, "kind": "Gateway"}
+    known = [item for item in (found.get("status") or {}).get("conditions") or [] if item["type"] == "Programmed"]
+    if not known:
+        return f"{title(whole)} is not Programmed: no controller has looked at it"
+    return "".join(_untrue(title(whole), known))
+
+
+def complaints(found: Object, route: Object | None = None) -> list[str]:
+    """What is wrong by the status of a Gateway, its listeners, and a route on it; one line each."""
+    whole = {**found, "kind": "Gateway"}
+    status = found.get("status") or {}
+    lines = list(_untrue(title(whole), status.get("conditions") or []))
+    for listener in status.get("listeners") or []:
+        lines += _untrue(f"listener {listener['name']} of {title(whole)}", listener.get("conditions") or [])
+    if route is not None:
+        named = {**route, "kind": "HTTPRoute"}
+        name = found["metadata"]["name"]
+        parents = [
+            item for item in (route.get("status") or {}).get("parents") or [] if item["parentRef"]["name"] == name
+        ]
+        if not parents:
+            lines.append(f"{title(named)} was not taken by {title(whole)}: no controller has looked at it")
+        for parent in parents:
+            lines += _untrue(title(named), parent.get("conditions") or [])
+    return list(dict.fromkeys(lines))
+
+
+def _untrue(what: str, conditions: list[Mapping[str, Any]]) -> Iterator[str]:
+    for condition in conditions:
+        if condition["type"] in GOOD and condition["status"] != "True":
+            yield f"{what} is not {condition['type']}: {condition.get('reason')}: {condition.get('message')}"
+
+
+def router(cluster: Cluster, name: str, namespace: str) -> str:
+    """The address of the router that serves a Route of OpenShift.
+
+    Raises PlatformError where there is no such Route, or no router has taken it.
+    """
+    found = cluster.get(ROUTES_API, "Route", name, namespace)
+    if found is None:
+        raise PlatformError(f"Route {namespace}/{name} does not exist")
+    refusals = []
+    for ingress in (found.get("status") or {}).get("ingress") or []:
+        admitted = [item for item in ingress.get("conditions") or [] if item["type"] == "Admitted"]
+        if any(item["status"] == "True" for item in admitted):
+            return str(ingress.get("routerCanonicalHostname") or ingress["host"])
+        refusals += [f"{item.get('reason')}: {item.get('message')}" for item in admitted]
+    raise PlatformError(f"no router has taken Route {namespace}/{name}" + "".join(f": {each}" for each in refusals[:1]))
