@@ -141,6 +141,13 @@ def is_custom(manifest: Manifest) -> bool:
     return group(manifest) not in BUILT_IN_GROUPS
 
 
+def writable(manifest: Manifest) -> Manifest:
+    """A copy to write on; of a definition, which may be large, only its metadata."""
+    part = manifest["metadata"] if manifest["kind"] == "CustomResourceDefinition" else manifest
+    copied: Manifest = json.loads(json.dumps(part))
+    return copied if part is manifest else {**manifest, "metadata": copied}
+
+
 def namespace_manifest(name: str, pod_security: str) -> Manifest:
     """The Namespace of components, with its Pod Security level (privileged, baseline or restricted)."""
     levels = {f"pod-security.kubernetes.io/{mode}": pod_security for mode in ("enforce", "warn", "audit")}
@@ -158,7 +165,7 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
     component that they use, so that a changed configuration rolls them. A Job cannot be changed:
     its name gets a hash of what it does, so that a changed one is a new one.
     """
-    stamped: list[Manifest] = json.loads(json.dumps(list(manifests)))
+    stamped = list(map(writable, manifests))
     labels = {
         "app.kubernetes.io/managed-by": "mlops.platform",
         "app.kubernetes.io/part-of": "mlops-platform",

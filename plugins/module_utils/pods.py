@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest, writable
 
 HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
@@ -41,7 +41,7 @@ class PodSettings:
 
 def furnish(manifests: Iterable[Manifest], settings: PodSettings) -> list[Manifest]:
     """Copies of `manifests` whose pods have the settings; what a template says itself stays."""
-    furnished: list[Manifest] = json.loads(json.dumps(list(manifests)))
+    furnished = list(map(writable, manifests))
     for manifest in furnished:
         found = _pod(manifest)
         if found is None:
