@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from ansible_collections.mlops.platform.plugins.module_utils.authority import authority
+from ansible_collections.mlops.platform.plugins.module_utils import gateway
 from ansible_collections.mlops.platform.plugins.module_utils.health import (
     EXTERNAL_NEXT_STEP,
     access_lines,
@@ -70,9 +70,9 @@ class ActionModule(ComponentAction):
 
         Returns the path as people see it; empty where there is no such authority, or no report.
         """
-        issuer = next((item["issuer"] for item in self.component.access if item.get("issuer")), "")
-        directory = run_directory(self.task_vars) if issuer else None
-        certificates = authority(self.cluster(), issuer) if directory else ""
+        raw = next((item for item in self.component.access if item.get("issuer")), None)
+        directory = run_directory(self.task_vars) if raw else None
+        certificates = gateway.authority(self.cluster(), raw["issuer"], raw["issuer_namespace"]) if raw else ""
         if directory is None or not certificates:
             return ""
         write_text(directory / AUTHORITY_FILE, certificates)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import urllib3
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils import certificates
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
 
@@ -71,6 +72,19 @@ def curl(address: str, port: int, authority_file: str) -> str:
     """How `curl` reaches any host at the edge without a name server that knows it; the URL follows."""
     trust = [f"--cacert {authority_file}"] if authority_file else []
     return " ".join(["curl", *trust, f"--resolve '*:{port}:{address}'"])
+
+
+def authority(cluster: Cluster, issuer: str, namespace: str) -> str:
+    """The certificate (PEM) of the authority that signs the edge's certificate; `namespace` is cert-manager's.
+
+    Empty where no issuer is named, and for one that has no authority here: others vouch for its certificates.
+    """
+    try:
+        return certificates.authority(cluster, issuer, namespace) if issuer else ""
+    except ApiError:
+        raise
+    except PlatformError:
+        return ""
 
 
 def connections(

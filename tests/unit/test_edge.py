@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.mlops.platform.plugins.module_utils import gateway
-from ansible_collections.mlops.platform.plugins.module_utils.checks import edge
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, gateway
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, CheckFailed, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
@@ -162,10 +161,17 @@ def plain() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "authority", lambda _, issuer: pem(AUTHORITY[0]) if issuer == "platform-ca" else "")
+    """The authority that a ClusterIssuer signs with; another one has none."""
+
+    def authority(_: Cluster, issuer: str, namespace: str) -> str:
+        if (issuer, namespace) != ("platform-ca", "cert-manager"):
+            raise PlatformError(f"ClusterIssuer {issuer} has no authority of its own")
+        return pem(AUTHORITY[0])
+
+    monkeypatch.setattr(certificates, "authority", authority)
 
 
-CHECK = EdgeCheck("edge", Service("platform", 443, "edge"), HOST, issuer="platform-ca")
+CHECK = EdgeCheck("edge", Service("platform", 443, "edge"), HOST, issuer="platform-ca", issuer_namespace="cert-manager")
 
 
 def stub(port: int = 0, **more: Any) -> Stub:
@@ -190,8 +196,9 @@ def test_no_redirect_is_followed(secure: int) -> None:
 
 
 def test_an_authority_that_nobody_trusts_fails(secure: int) -> None:
-    with pytest.raises(CheckFailed, match="unable to get local issuer certificate"):
-        replace(CHECK, issuer="").run(stub(secure).access())
+    for issuer in ("", "acme"):
+        with pytest.raises(CheckFailed, match="unable to get local issuer certificate"):
+            replace(CHECK, issuer=issuer).run(stub(secure).access())
 
 
 @pytest.mark.parametrize(

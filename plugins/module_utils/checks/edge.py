@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import gateway
-from ansible_collections.mlops.platform.plugins.module_utils.authority import authority
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
     REQUEST_SECONDS,
     Access,
@@ -29,7 +28,8 @@ class EdgeCheck(Check):
 
     The request goes to the proxies behind the Gateway, by a port-forward where they are in the cluster; name and
     certificate are those that people outside use and see. `route` (in the component's namespace) is asked for its
-    complaints where that fails. `issuer` is the ClusterIssuer whose authority is trusted besides the public ones.
+    complaints where that fails. `issuer` is the ClusterIssuer (of the cert-manager in `issuer_namespace`)
+    whose authority is trusted besides the public ones.
     With `plain` it is HTTP, and the answer must redirect to HTTPS with `status`. `basic_auth` names a Secret with
     `username` and `password`. On OpenShift (`openshift`) a router takes the Gateway's place, and `route` is a Route.
     """
@@ -41,6 +41,7 @@ class EdgeCheck(Check):
     contains: str = ""
     route: str = ""
     issuer: str = ""
+    issuer_namespace: str = ""
     basic_auth: str = ""
     plain: bool = False
     openshift: bool = False
@@ -129,7 +130,7 @@ class EdgeCheck(Check):
 
     def _trusted(self, access: Access) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=access.ca_file or None)
-        if certificates := authority(access.cluster, self.issuer):
+        if certificates := gateway.authority(access.cluster, self.issuer, self.issuer_namespace):
             context.load_verify_locations(cadata=certificates)
         return context
 
