@@ -59,7 +59,8 @@ def train(client: MlflowClient) -> dict[str, Any]:
             "log_loss": float(log_loss(test_classes, model.predict_proba(test_rows))),
         }
         mlflow.log_metrics(metrics)
-        mlflow.log_dict({"predictions": predicted.tolist()}, "held_out.json")
+        rows = {"columns": test_rows.columns.tolist(), "data": test_rows.to_numpy().tolist()}
+        mlflow.log_dict({"rows": rows, "predictions": predicted.tolist()}, "held_out.json")
         info = mlflow.sklearn.log_model(
             model,
             name="model",
