@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ansible import context
 from ansible.errors import AnsibleError
 from ansible_collections.mlops.platform.plugins.module_utils import certificates, graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import machine
 from ansible_collections.mlops.platform.plugins.module_utils.report import new_run_directory
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
-from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory, hosts_of
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
 from ansible_collections.mlops.platform.plugins.plugin_utils.local_cluster import machine_of
 
 
@@ -26,16 +25,7 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"reports": {"type": "path"}}
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        hostvars = task_vars["hostvars"]
-        inventory = Inventory(
-            groups=task_vars["groups"],
-            variables={name: hostvars.raw_get(name) for name in hosts_of(task_vars["groups"])},
-            hostvars=hostvars,
-            templar=self._templar,
-            loader=self._loader,
-            paths=[Path(path) for path in task_vars.get("ansible_inventory_sources") or []],
-            forks=int(context.CLIARGS.get("forks") or 5),
-        )
+        inventory = Inventory.of(self, task_vars)
         problems = inventory.problems()
         for host in inventory.groups.get("local_cluster", []):
             problems += self._machine(inventory, host, quiet=bool(problems))

@@ -170,7 +170,7 @@ class Progress(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         self._changed += bool(result.result.get("changed"))
         self._ended(result)
-        if result.task.resolved_action == f"{PREFIX}component_health":
+        if result.task.resolved_action in (f"{PREFIX}component_health", f"{PREFIX}model"):
             with self._lock:
                 self._read()
                 self._run.proven(str(result.result["component"]["name"]), time.time())

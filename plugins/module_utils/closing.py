@@ -25,6 +25,8 @@ LONGEST = 400
 """Characters of one text that are shown; the report has the rest."""
 LABEL_WIDTH = 11
 NARROWEST = 40
+COMMAND = "Try it"
+"""The name of a line that people copy: it is shown whole, and one is enough."""
 
 
 def unpainted(text: str, style: Style) -> str:
@@ -90,10 +92,12 @@ def _headline(document: Document, look: Look) -> str:
 def _access(document: Document, report: str, look: Look) -> list[str]:
     """Where the services are, what the model is, how one logs in, where the report is."""
     rows: list[tuple[str, str, Style]] = []
+    commands: list[str] = []
     for part in document.get("components", []):
         for line in part["access"]:
             name, _, where = line.partition(": ")
-            rows.append((name, where, "plain"))
+            commands += [where] if name == COMMAND else []
+            rows += [(name, where, "plain")] if name != COMMAND else []
     if rows:
         rows.append(("A login", LOGIN_HINT, "quiet"))
     if model := document.get("model"):
@@ -105,9 +109,12 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         rows.append(("Report", report, "plain"))
     width = max((len(name) for name, *_ in rows), default=0) + 2
     return [
-        line
-        for name, text, style in rows
-        for line in look.labelled(name, text, style, indent=2, label_width=width, label_style="strong")
+        *(
+            line
+            for name, text, style in rows
+            for line in look.labelled(name, text, style, indent=2, label_width=width, label_style="strong")
+        ),
+        *(f"  {look.paint(COMMAND.ljust(width), 'strong')}{command}" for command in commands[:1]),
     ]
 
 

@@ -206,6 +206,11 @@ def load_memory(cluster: Cluster, component: Component) -> Memory:
     return memory
 
 
+def forget(cluster: Cluster, component: Component) -> None:
+    """Forget a component of which nothing is left."""
+    cluster.delete("v1", "ConfigMap", memory_name(component), component.namespace)
+
+
 def _save_memory(cluster: Cluster, component: Component, memory: Memory) -> None:
     cluster.apply(
         {

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -13,7 +15,10 @@ from ansible_collections.mlops.platform.plugins.module_utils import certificates
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
+from ansible_collections.mlops.platform.plugins.module_utils.report import write_text
 
+AUTHORITY_FILE = "platform-ca.crt"
+"""The name under which the certificate of the edge's own authority stands beside the report."""
 API = "gateway.networking.k8s.io/v1"
 ROUTES_API = "route.openshift.io/v1"
 GOOD = ("Accepted", "ResolvedRefs", "Programmed")
@@ -85,6 +90,20 @@ def authority(cluster: Cluster, issuer: str, namespace: str) -> str:
         raise
     except PlatformError:
         return ""
+
+
+def keep_authority(cluster: Cluster, edge: Mapping[str, Any], directory: Path) -> str:
+    """Write the certificate of the edge's own authority beside a run's report, which is in `directory`.
+
+    `edge` names its `issuer` and `issuer_namespace`. Returns the path as people see it; empty where there is no such
+    authority.
+    """
+    issuer = str(edge.get("issuer") or "")
+    certificates = authority(cluster, issuer, str(edge.get("issuer_namespace") or "")) if issuer else ""
+    if not certificates:
+        return ""
+    write_text(directory / AUTHORITY_FILE, certificates)
+    return os.path.relpath(directory.parent / "latest" / AUTHORITY_FILE)
 
 
 def connections(

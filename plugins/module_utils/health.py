@@ -30,6 +30,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, title
+from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
     AWAITED_KINDS,
     NotReady,
@@ -89,6 +90,24 @@ def validate_fully(cluster: Cluster, component: Component, authorities: str = ""
     """The outcomes of the full checks of a component whose quick ones are healthy; parameters are those of validate."""
     checks = [check for check in parse_checks(component) if check.full]
     return _run(cluster, component, checks, FULL_SECONDS, authorities, "validate")
+
+
+def verdict(cluster: Cluster, component: Component, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What checks found, as the result of a task: with the first cause and its evidence where one failed."""
+    failed = [check for check in checks if not check["healthy"]]
+    found: dict[str, Any] = {
+        "healthy": not failed,
+        "checks": list(checks),
+        "failed_checks": [check["name"] for check in failed],
+        **usage(cluster, component.name, component.spaces),
+    }
+    if failed:
+        first = failed[0]
+        found |= {"failed": True, "evidence": evidence(cluster, component)}
+        found["msg"] = f"{component.name} is unhealthy: {first['name']}: {first['message']}"
+        if first["name"] in external(parse_checks(component)):
+            found["next_step"] = EXTERNAL_NEXT_STEP
+    return found
 
 
 def external(checks: Sequence[Check]) -> dict[str, External]:

@@ -66,7 +66,7 @@ class ComponentReport:
         self.duration_seconds += done.seconds
         for key in ("objects", "configured", "checks", "evidence", "access", "images", "resources"):
             setattr(self, key, result.get(key, getattr(self, key)))
-        if done.action == "component_health":
+        if "checks" in result:
             self.status = "unhealthy" if done.failed else "healthy"
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,11 +110,11 @@ class RunReport:
             self.images_built += result.get("built", [])
         elif done.action == "example_model" and "model" in result:
             self.model = {key: result[key] for key in ("model", "version", "run_id", "accuracy")}
-        if done.action.startswith("component_"):
+        if done.action.startswith("component_") or done.action == "model":
             about = result.get("component") or {}
             self.component(str(about.get("name", done.host))).take(done)
         if done.failed and done.action != "component_failed":
-            kind = "check" if done.action == "component_health" and "checks" in result else "task"
+            kind = "check" if "checks" in result else "task"
             self.fail(done.host, done.task, kind, str(result.get("msg", "")), result)
 
     def fail(self, host: str, task: str, kind: str, message: str, details: Mapping[str, Any]) -> None:

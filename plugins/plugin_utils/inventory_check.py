@@ -4,18 +4,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString, VaultHelper
+from ansible.plugins.action import ActionBase
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible_collections.mlops.platform.plugins.module_utils import graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
+from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import sources, versions
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.description import Description, describe, plain
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import port_range
@@ -47,6 +52,20 @@ class Inventory:
     paths: Sequence[Path] = ()
     forks: int = 32
     _templars: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, action: ActionBase, task_vars: Mapping[str, Any]) -> Inventory:
+        """The inventory of the run that an action is a part of."""
+        hostvars = task_vars["hostvars"]
+        return cls(
+            groups=task_vars["groups"],
+            variables={name: hostvars.raw_get(name) for name in hosts_of(task_vars["groups"])},
+            hostvars=hostvars,
+            templar=action._templar,
+            loader=action._loader,
+            paths=[Path(path) for path in task_vars.get("ansible_inventory_sources") or []],
+            forks=int(context.CLIARGS.get("forks") or 5),
+        )
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the inventory itself, a line each."""
@@ -235,6 +254,7 @@ class Inventory:
                         yield f"host {host}: {_first_line(error)}"
             yield from self._node_ports(host, description, ports)
             yield from self._place(host, description, places)
+        yield from self._models(quiet)
         if not any(set(description.requires) - set(self.components) for description in self.components.values()):
             try:
                 graph.waves(self.before, self.external)
@@ -255,6 +275,50 @@ class Inventory:
         return {
             variable: True for description in self.components.values() for variable in description.requires.values()
         }
+
+    def of_role(self, role: str) -> str:
+        """The host of a component by its role; empty where the inventory has none."""
+        return next((host for host, description in self.components.items() if description.name == role), "")
+
+    def serving(self) -> Serving:
+        """How the inventory serves models, by its component kserve. Raises AnsibleError."""
+        host = self.of_role("kserve")
+
+        def value(role: str, name: str) -> Any:
+            found = self.effective(self.of_role(role) or host, role, name)
+            return json.loads(json.dumps(found))  # without Ansible's marks of where it was written
+
+        edge = value("kserve", "__platform_edge") if value("kserve", "__platform_has_edge") else {}
+        return Serving(
+            **value("kserve", "__kserve_serving"),
+            domain=value("kserve", "platform_domain"),
+            node_selector=value("kserve", "component_node_selector"),
+            tolerations=value("kserve", "component_tolerations"),
+            priority_class=value("kserve", "component_priority_class"),
+            knative_domain=value("knative", "knative_domain"),
+            knative_gateway=value("knative", "knative_gateway"),
+            edge=edge and {**edge, "listener": value("kserve", "__platform_gateway")["listener"]},
+            request_seconds=value("kserve", "platform_request_seconds"),
+        )
+
+    def _models(self, quiet: bool) -> Iterator[str]:
+        """The models that are served: what keeps and serves them is there, and they do not contradict themselves."""
+        host = self.of_role("kserve") or next(iter(self.components), "")
+        try:
+            models = self.effective(host, PLATFORM, "platform_models") if host else []
+            for role in ("kserve", "mlflow"):
+                if models and not self.of_role(role):
+                    said = (
+                        f"needs the component {role}, which is not in the group components: add it, or empty the list"
+                    )
+                    yield f"{self.where(host, 'platform_models')}: platform_models {said}"
+                    return
+            taken = [*self.components]
+            for where, found, matter in contradictions(models, self.serving(), taken) if models else ():
+                yield f"{place(found) or self.where(host, 'platform_models')}: {where} is {shown(found)}: {matter}"
+        except (AnsibleError, PlatformError, TypeError, AttributeError, LookupError) as error:
+            if not quiet:
+                yield f"host {host}: {_first_line(error)}"
 
     def _requirements(self, host: str, description: Description) -> Iterator[str]:
         """Each requirement is a component of the inventory, or an external endpoint, and not both."""

@@ -13,6 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowApi
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.models import inference_service, predict, registry, route
+from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models.registry import Field, ModelVersion, Signature
 
@@ -118,9 +119,8 @@ def test_a_place_that_is_not_s3_is_refused(source: str) -> None:
 def test_packages_are_compared_by_their_normalized_names() -> None:
     model = replace(IRIS, requirements=registry.pinned("scikit_learn==1.9.1\nxgboost[gpu]==3.1\n# a word\n-e .\nfoo>1"))
     assert model.requirements == {"scikit-learn": "1.9.1", "xgboost": "3.1", "foo": ""}
-    server = {"scikit-learn": "1.8.0", "foo": "2.0"}
-    assert registry.lacking(model, server) == ["xgboost"]
-    assert registry.differing(model, server) == ["scikit-learn 1.8.0 (logged with 1.9.1)"]
+    assert registry.lacking(model, {"scikit-learn": "1.8.0", "foo": "2.0"}) == ["xgboost"]
+    assert registry.lacking(model, {"scikit-learn": "1.9.1", "foo-binary": "2.0", "xgboost-cpu": "3.2.0"}) == []
 
 
 def signature(*inputs: Field, output: str = "int64") -> Signature:
@@ -214,25 +214,38 @@ def test_replicas_are_the_models_own_or_the_platforms(
     assert (predictor["minReplicas"], predictor["maxReplicas"]) == expected
 
 
-GATEWAY = {"name": "platform", "namespace": "envoy-gateway-system"}
+EDGE = {"service": {"name": "platform", "namespace": "envoy-gateway-system", "port": 443}, "listener": "https"}
 
 
-def test_requests_go_by_kourier_under_the_name_that_knative_knows() -> None:
-    found = route.manifest("iris", Serving(gateway=GATEWAY, knative_domain="knative.internal"))
+def test_requests_go_by_knatives_gateway_under_the_name_that_it_knows() -> None:
+    found = route.manifest("iris", Serving(edge=EDGE, knative_domain="knative.internal", request_seconds=60))
     assert found is not None
     assert (found["metadata"]["namespace"], found["spec"]["hostnames"]) == ("kourier-system", ["iris.mlops.internal"])
+    parent = {"name": "platform", "namespace": "envoy-gateway-system", "sectionName": "https"}
+    assert found["spec"]["parentRefs"] == [parent]
     (rule,) = found["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": "kourier", "port": 80}]
     assert rule["filters"][0]["urlRewrite"]["hostname"] == "iris-predictor.models.knative.internal"
+    assert rule["timeouts"] == {"request": "60s"}
 
 
 def test_without_knative_they_go_to_the_predictor_itself() -> None:
-    found = route.manifest("iris", Serving(gateway=GATEWAY, standard=True))
+    found = route.manifest("iris", Serving(edge=EDGE | {"listener": ""}, standard=True))
     assert found is not None
     assert found["metadata"]["namespace"] == "models"
+    assert found["spec"]["parentRefs"] == [{"name": "platform", "namespace": "envoy-gateway-system"}]
     (rule,) = found["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": "iris-predictor", "port": 80}]
     assert "filters" not in rule
+
+
+def test_on_openshift_it_is_a_route_to_the_predictor() -> None:
+    edge = EDGE | {"openshift": True}
+    found = route.manifest("iris", Serving(edge=edge, standard=True))
+    assert found is not None
+    assert (found["kind"], found["spec"]["host"]) == ("Route", "iris.mlops.internal")
+    assert found["spec"]["to"]["name"] == "iris-predictor"
+    assert route.manifest("iris", Serving(edge=edge)) is None
 
 
 def test_without_an_edge_there_is_no_route() -> None:
@@ -273,3 +286,39 @@ def test_the_same_predictions_are_the_same(expected: list[dict[str, Any]], got: 
 def test_other_predictions_are_told(expected: list[dict[str, Any]], got: list[dict[str, Any]], said: str) -> None:
     (found,) = predict.differences(expected, got)
     assert said in found
+
+
+ENTRY = {"name": "iris"}
+
+
+@pytest.mark.parametrize(
+    ("models", "serving", "where", "matter"),
+    [
+        ([ENTRY, {"name": "Iris", "version": 2}], Serving(), "platform_models[1].name", "is served as iris, too"),
+        ([{"name": "2nd"}], Serving(), "platform_models[0].name", "begins with a letter"),
+        ([{"name": "mlflow"}], Serving(), "platform_models[0].name", "is the host of the component mlflow"),
+        ([ENTRY | {"alias": "a", "version": 2}], Serving(), "platform_models[0].alias", "allowed is one of the two"),
+        ([ENTRY | {"min_replicas": 3, "max_replicas": 2}], Serving(), "platform_models[0].max_replicas", "3 or more"),
+        ([ENTRY | {"max_replicas": 2}], Serving(min_replicas=3), "platform_models[0].max_replicas", "3 or more"),
+        ([ENTRY | {"min_replicas": 0, "max_replicas": 0}], Serving(), "platform_models[0].max_replicas", "1 or more"),
+        ([ENTRY | {"min_replicas": 0}], Serving(standard=True, scale_metric="cpu"), "platform_models[0].min_replicas",
+         "allowed is 1 or more"),
+        ([ENTRY | {"scale_metric": "rps"}], Serving(standard=True, scale_metric="cpu"),
+         "platform_models[0].scale_metric", "allowed are cpu, memory"),
+        ([ENTRY | {"scale_metric": "cpu", "min_replicas": 0}], Serving(), "platform_models[0].scale_metric",
+         "set min_replicas to 1"),
+        ([ENTRY | {"rows": "/nowhere.csv"}], Serving(), "platform_models[0].rows", "no such file"),
+        ([ENTRY], Serving(mlflow_runtime=False), "platform_models[0].runtime", "give a runtime of your own"),
+    ],
+)  # fmt: skip
+def test_models_that_contradict_themselves_are_refused(
+    models: list[dict[str, Any]], serving: Serving, where: str, matter: str
+) -> None:
+    ((found, _, told),) = contradictions(models, serving, ["mlflow"])
+    assert found == where
+    assert matter in told
+
+
+def test_models_that_are_right_are_left_alone() -> None:
+    own = {"name": "own", "runtime": "triton", "scale_metric": "rps", "min_replicas": 0, "max_replicas": 9}
+    assert list(contradictions([ENTRY, own], Serving(), ["mlflow"])) == []

@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
     KnativeScaleCheck,
     KnativeServiceCheck,
@@ -55,6 +56,7 @@ CHECKS: dict[str, type[Check]] = {
     "kserve_admission": KserveAdmissionCheck,
     "kserve_pod": KservePodCheck,
     "kserve_runtimes": KserveRuntimesCheck,
+    "inference": InferenceCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
     "mlflow_model": MlflowModelCheck,

@@ -61,8 +61,9 @@ class Settings:
 class Serving:
     """How the platform serves models, from the variables of the roles kserve, knative and gateway.
 
-    `standard`: KServe makes Deployments itself; else Knative Services, which Kourier leads requests to. `gateway` is
-    {name, namespace} of the edge, None where there is none.
+    `standard`: KServe makes Deployments itself; else Knative Services, which the Service `knative_gateway` {name,
+    namespace, port} leads requests to. `edge` is what checks of the edge have in common (`service` {name, namespace} of
+    the Gateway, `listener`, `issuer`, `openshift`), empty where there is none.
     """
 
     namespace: str = "models"
@@ -81,9 +82,12 @@ class Serving:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     priority_class: str = ""
-    knative_domain: str = "models.internal"
-    kourier_namespace: str = "kourier-system"
-    gateway: Mapping[str, str] | None = None
+    knative_domain: str = "mlops.internal"
+    knative_gateway: Mapping[str, Any] = field(
+        default_factory=lambda: {"name": "kourier", "namespace": "kourier-system", "port": 80}
+    )
+    edge: Mapping[str, Any] = field(default_factory=dict)
+    request_seconds: int = 300
 
 
 def service_name(model: str) -> str:

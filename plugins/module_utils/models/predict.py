@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
+import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.process import run
-from requests.adapters import HTTPAdapter
 
 REFERENCE = Path(__file__).with_name("reference.py")
 REFERENCE_SECONDS = 300
@@ -65,58 +64,44 @@ class Answer:
         return found
 
 
-class _NamedAdapter(HTTPAdapter):
-    """Connections on which the server must prove to be `host`, wherever it was reached."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        super().__init__(pool_maxsize=32)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, server_hostname=self._host, assert_hostname=self._host, **options)
-
-
 class V2Client:
     """A model's endpoint by the V2 protocol, over connections that are kept; may be used by many threads.
 
-    `url` is where it is reached, such as http://127.0.0.1:40123 for a port that is forwarded, `host` the name that it
-    is asked for, `model` its InferenceService. `ca_file` has the authorities that are trusted, "" the public ones.
-    `headers` are sent with each request.
+    `pool` leads to where it answers (gateway.connections for one at the edge), `host` is the name that it is asked
+    for, `model` its InferenceService. `headers` are sent with each request.
     """
 
     def __init__(
-        self, url: str, host: str, model: str, ca_file: str = "", headers: Mapping[str, str] | None = None
+        self, pool: urllib3.HTTPConnectionPool, host: str, model: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        self._url = f"{url}/v2/models/{model}/infer"
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy leads to a port of this machine
-        self._session.headers.update({**(headers or {}), "Host": host})
-        self._session.verify = ca_file or True
-        self._session.mount("https://", _NamedAdapter(host))
-        self._session.mount("http://", HTTPAdapter(pool_maxsize=32))
+        self._pool = pool
+        self._path = f"/v2/models/{model}/infer"
+        self._headers = {**(headers or {}), "Host": host, "Content-Type": "application/json"}
 
     def infer(self, request: Mapping[str, Any], timeout: float = FIRST_SECONDS) -> Answer:
-        """Ask for a prediction. Raises requests.RequestException where no answer came."""
+        """Ask for a prediction. Raises urllib3.exceptions.HTTPError where no answer came."""
+        body = json.dumps(request).encode()
         started = time.perf_counter()
-        answer = self._session.post(self._url, json=request, timeout=timeout)
+        answer = self._pool.request(
+            "POST", self._path, body=body, headers=self._headers, timeout=timeout, retries=False, redirect=False
+        )
         seconds = time.perf_counter() - started
+        text = answer.data.decode("utf-8", "replace")
         try:
-            body = answer.json()
+            return Answer(answer.status, json.loads(text), seconds, answer.headers)
         except ValueError:
-            body = answer.text
-        return Answer(answer.status_code, body, seconds, answer.headers)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+            return Answer(answer.status, text, seconds, answer.headers)
 
 
-def in_process(tracking: Mapping[str, str], name: str, version: str, rows: str = "") -> Reference:
+def in_process(
+    tracking: Mapping[str, str], name: str, version: str, rows: str = "", hidden: Sequence[str] = ()
+) -> Reference:
     """What a version predicts in a process of this machine, for its held-out rows.
 
     `tracking` are MLflow's own environment variables (MLFLOW_TRACKING_URI and the login). The rows are those of the
-    file `rows`, or those that the model's run logged as held_out.json, or the input example. Raises PlatformError with
-    what the model said where it does not load or predict.
+    file `rows`, or those that the model's run logged as held_out.json, or the input example. `hidden` are packages that
+    the server does not have, and that the process therefore must not find either. Raises PlatformError with what the
+    model said where it does not load or predict.
     """
     environment = {
         **os.environ,
@@ -127,12 +112,21 @@ def in_process(tracking: Mapping[str, str], name: str, version: str, rows: str =
     }
     what = f"version {version} of the model {name} in a process of this machine"
     with tempfile.TemporaryDirectory(prefix="mlops-platform-model-") as folder:
-        command: list[str | Path] = [sys.executable, REFERENCE, name, version, folder, rows]
+        command: list[str | Path] = [sys.executable, REFERENCE, name, version, folder, rows, *hidden]
         run(command, what=what, env=environment, timeout=REFERENCE_SECONDS)
         found = json.loads((Path(folder) / "reference.json").read_text(encoding="utf-8"))
     if problem := found.get("problem"):
         raise PlatformError(f"version {version} of the model {name}: {problem}")
     return Reference(**found)
+
+
+def first_row(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The V2 request of the first row alone."""
+    inputs = []
+    for item in request["inputs"]:
+        shape = [1, *item["shape"][1:]]
+        inputs.append({**item, "shape": shape, "data": item["data"][: math.prod(shape)]})
+    return {**request, "inputs": inputs}
 
 
 def differences(expected: Sequence[Mapping[str, Any]], got: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A program: what a version of a registered model itself predicts, as V2 request and outputs.
 
-`reference.py <model> <version> <folder> [<file with rows>]` downloads the version through MLflow (MLFLOW_TRACKING_URI
-and its login in the environment) into the folder, predicts its rows and writes reference.json there. A process of its
-own: what a model imports, prints or breaks stays in it.
+`reference.py <model> <version> <folder> <file with rows or ""> [<package>...]` downloads the version through MLflow
+(MLFLOW_TRACKING_URI and its login in the environment) into the folder, predicts its rows and writes reference.json
+there. It does without the packages that are named: they are those that the model's server lacks. A process of its own:
+what a model imports, prints or breaks stays in it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
+from collections.abc import Collection
+from importlib.abc import MetaPathFinder
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +33,57 @@ KINDS = {"b": "BOOL", "i": "INT", "u": "UINT", "f": "FP"}
 """The datatypes of the V2 protocol by NumPy's kinds of numbers; all but BOOL end with their number of bits."""
 
 
+class Hidden(MetaPathFinder):
+    """Lets nobody find the modules of some packages, as on a machine that does not have them.
+
+    `modules` are the names of those modules, with the packages that they are of.
+    """
+
+    def __init__(self, packages: Collection[str]) -> None:
+        installed = packages_distributions() if packages else {}
+        self.modules = {name.replace("-", "_"): name for name in packages} | {
+            module: normalized(owners[0])
+            for module, owners in installed.items()
+            if set(map(normalized, owners)) <= set(packages)
+        }
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Say of a hidden module that it is not there; whoever can do without it goes on."""
+        if fullname.partition(".")[0] in self.modules:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def normalized(package: str) -> str:
+    """The one spelling of a package's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
 def main(arguments: list[str]) -> None:
     """Write reference.json, with what is predicted or with the problem that kept the model from it."""
-    name, version, folder, rows_file = arguments
+    name, version, folder, rows_file, *packages = arguments
+    hidden = Hidden(packages)
+    for module in [known for known in sys.modules if known.partition(".")[0] in hidden.modules]:
+        del sys.modules[module]
+    sys.meta_path.insert(0, hidden)
     logging.disable(logging.WARNING)
     try:
         found = reference(name, version, Path(folder), rows_file)
     except ModuleNotFoundError as error:
-        found = {
-            "problem": f"it needs the Python package {error.name}, which this machine does not have: install it here, "
-            "or log it with an input example and packages that the platform has"
-        }
+        found = {"problem": missing(str(error.name), hidden)}
     except Exception as error:  # noqa: BLE001  (whatever a model raises is what it says)
         found = {"problem": " ".join(f"{type(error).__name__}: {error}".split())}
     (Path(folder) / "reference.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def missing(module: str, hidden: Hidden) -> str:
+    """What to do about a module that a model needs and that is not there."""
+    name = module.partition(".")[0]
+    if package := hidden.modules.get(name):
+        return (
+            f"it needs the Python package {package}, which the model server does not have: add it to "
+            "images/model-server/requirements.in and run `make images`, or name a runtime of your own (runtime)"
+        )
+    return f"it needs the Python package {name}, which this machine does not have: install it beside Ansible"
 
 
 def reference(name: str, version: str, folder: Path, rows_file: str) -> dict[str, Any]:
@@ -140,4 +182,4 @@ def tensor(name: str, values: Any, shape: tuple[int, ...] | None = None) -> dict
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:5])
+    main(sys.argv[1:])

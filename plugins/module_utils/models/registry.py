@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import CheckFailed
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, CheckFailed, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowApi
+from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import nearest
 
@@ -23,6 +24,8 @@ PROXIED = "mlflow-artifacts"
 """The scheme of artifacts that the server reads and writes for its clients."""
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?\s*(?:==\s*([\w.!+-]+))?")
 """A line of requirements.txt: a name, and a version where one is pinned."""
+BUILDS = ("cpu", "gpu", "binary", "headless")
+"""What the names of packages end in that bring the same modules as the one without it."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -92,6 +95,33 @@ class ModelVersion:
     def flavor(self) -> str:
         """The flavour that it was logged with besides the common one, for people."""
         return next((name for name in self.flavors if name != PYFUNC), PYFUNC)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The platform's MLflow: its Service, the Secret of a user, and where the server keeps artifacts in S3."""
+
+    service: Service
+    credentials: str
+    artifact_root: str
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Tracking:
+        """From plain data, {service: {name, port, namespace}, credentials, artifact_root}."""
+        return build(cls, {**raw, "service": Service.parse(raw.get("service"), "mlflow")}, "mlflow")
+
+    def api(self, access: Access) -> MlflowApi:
+        """Its REST API, for requests that follow each other soon."""
+        return MlflowApi(access.url(self.service), *access.secret(self.credentials, "username", "password"))
+
+    def environment(self, access: Access) -> dict[str, str]:
+        """The variables by which MLflow's own client finds it."""
+        username, password = access.secret(self.credentials, "username", "password")
+        return {
+            "MLFLOW_TRACKING_URI": access.url(self.service),
+            "MLFLOW_TRACKING_USERNAME": username,
+            "MLFLOW_TRACKING_PASSWORD": password,
+        }
 
 
 class NotRegistered(PlatformError):
@@ -237,20 +267,15 @@ def normalized(package: str) -> str:
 
 
 def lacking(model: ModelVersion, packages: Mapping[str, str]) -> list[str]:
-    """The packages that a model was logged with and that a server does not have; a different version is no lack.
+    """The packages that a model was logged with and that a server does not have; it need not use them all.
 
-    `packages` are the server's, by their normalized names.
+    `packages` are the server's, by their normalized names. A different version is no lack, nor is another build.
     """
-    return sorted(set(model.requirements) - set(packages))
-
-
-def differing(model: ModelVersion, packages: Mapping[str, str]) -> list[str]:
-    """The packages of which a server has another version than the one that a model was logged with, for people."""
-    return [
-        f"{name} {packages[name]} (logged with {version})"
-        for name, version in sorted(model.requirements.items())
-        if version and packages.get(name) not in (None, "", version)
-    ]
+    return sorted(
+        name
+        for name in model.requirements
+        if name not in packages and not any(f"{name}-{build}" in packages for build in BUILDS)
+    )
 
 
 def broken_promises(before: Signature | None, after: Signature | None) -> list[str]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import (
@@ -13,49 +15,67 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.inference_se
     service_name,
 )
 
-API_VERSION = "gateway.networking.k8s.io/v1"
-KIND = "HTTPRoute"
-REQUEST_SECONDS = 300
-"""How long an answer may take: as long as Knative gives a revision, a start from nothing included."""
-KOURIER = "kourier"
 PORT = 80
+"""The port of the Service that KServe makes of a predictor."""
 
 
 def backend(model: str, serving: Serving) -> Service:
-    """The Service that leads to a model inside the cluster: Kourier's, or the predictor's own."""
+    """The Service that leads to a model inside the cluster: the one of Knative's gateway, or the predictor's own."""
     if serving.standard:
         return Service(predictor(model), PORT, serving.namespace)
-    return Service(KOURIER, PORT, serving.kourier_namespace)
+    gateway = serving.knative_gateway
+    return Service(str(gateway["name"]), int(gateway["port"]), str(gateway["namespace"]))
 
 
 def inner_host(model: str, serving: Serving) -> str:
-    """The host name by which that Service knows the model: Kourier's by Knative's domain."""
+    """The host name by which that Service knows the model: one of Knative's domain, or its own."""
     domain = "svc" if serving.standard else serving.knative_domain
     return f"{predictor(model)}.{serving.namespace}.{domain}"
 
 
-def manifest(model: str, serving: Serving) -> Manifest | None:
-    """The HTTPRoute `<model>.<platform_domain>` at the edge; None where the platform has none.
+def name(model: str) -> str:
+    """The name of a model's route."""
+    return f"model-{service_name(model)}"
 
-    It stands beside the Service that it leads to, so that no ReferenceGrant is needed.
+
+def manifest(model: str, serving: Serving) -> Manifest | None:
+    """The route of `<model>.<platform_domain>`; None where the platform has no edge.
+
+    It stands beside the Service that it leads to, so that it needs nobody's grant. A Route of OpenShift leads to
+    pods of Deployments alone: it cannot change the host's name, by which Knative's gateway tells models apart.
     """
-    if serving.gateway is None:
+    if not serving.edge or (serving.edge.get("openshift") and not serving.standard):
         return None
     service = backend(model, serving)
+    metadata: dict[str, Any] = {"name": name(model), "namespace": service.namespace}
+    timeout = f"{serving.request_seconds}s"
+    if serving.edge.get("openshift"):
+        return {
+            "apiVersion": "route.openshift.io/v1",
+            "kind": "Route",
+            "metadata": {**metadata, "annotations": {"haproxy.router.openshift.io/timeout": timeout}},
+            "spec": {
+                "host": host_name(model, serving),
+                "to": {"kind": "Service", "name": service.name, "weight": 100},
+                "tls": {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"},
+                "wildcardPolicy": "None",
+            },
+        }
+    gateway = serving.edge["service"]
+    listener = {"sectionName": serving.edge["listener"]} if serving.edge.get("listener") else {}
     rewrite = {"type": "URLRewrite", "urlRewrite": {"hostname": inner_host(model, serving)}}
+    rule = {
+        **({} if serving.standard else {"filters": [rewrite]}),
+        "backendRefs": [{"name": service.name, "port": service.port}],
+        "timeouts": {"request": timeout},
+    }
     return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": f"model-{service_name(model)}", "namespace": service.namespace},
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
         "spec": {
-            "parentRefs": [dict(serving.gateway)],
+            "parentRefs": [{"name": gateway["name"], "namespace": gateway["namespace"], **listener}],
             "hostnames": [host_name(model, serving)],
-            "rules": [
-                {
-                    **({} if serving.standard else {"filters": [rewrite]}),
-                    "backendRefs": [{"name": service.name, "port": service.port}],
-                    "timeouts": {"request": f"{REQUEST_SECONDS}s"},
-                }
-            ],
+            "rules": [rule],
         },
     }

@@ -1,0 +1,107 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say what a run has to do to each model: those that are asked for, and those that are served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.mlops.platform.plugins.module_utils import certificates
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
+from ansible_collections.mlops.platform.plugins.module_utils.component import build
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
+from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import component_name, recorded
+from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings
+from ansible_collections.mlops.platform.plugins.module_utils.models.plan import Verb, plan
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import faults, shown
+from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
+from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import run_directory
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
+
+DECLARED = "platform_models"
+
+
+class ActionModule(PlatformAction):
+    """See plugins/modules/models.py for the documentation."""
+
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "verb": {"type": "str", "choices": ["provision", "validate", "remove"], "default": "provision"},
+        "asked": {"type": "list", "elements": "dict", "default": []},
+        "alone": {"type": "bool", "default": False},
+    }
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        inventory = Inventory.of(self, task_vars)
+        host, mlflow = inventory.of_role("kserve"), inventory.of_role("mlflow")
+        if not host or not mlflow:
+            raise PlatformError("models need the components kserve and mlflow in the group components of the inventory")
+
+        def value(name: str, role: str = "kserve", of: str = host) -> Any:
+            return json.loads(json.dumps(inventory.effective(of, role, name)))
+
+        serving = inventory.serving()
+        declared = [build(Settings, item, DECLARED) for item in value(DECLARED)]
+        asked = self._asked(arguments["asked"], value(DECLARED), inventory)
+        cluster = connect(value("platform_kubeconfig"))
+        served = recorded(cluster, serving.namespace)
+        verb: Verb = arguments["verb"]
+        steps = plan(verb, declared, asked, served, alone=arguments["alone"])
+        directory = run_directory(task_vars)
+        shared = {
+            "serving": asdict(serving),
+            "mlflow": {
+                "service": {
+                    "name": "mlflow",
+                    "port": value("mlflow_port", "mlflow", mlflow),
+                    "namespace": value("mlflow_namespace", "mlflow", mlflow),
+                },
+                "credentials": f"{value('mlflow_namespace', 'mlflow', mlflow)}/mlflow-service",
+                "artifact_root": value("mlflow_artifact_root", "mlflow", mlflow),
+            },
+            "own_server": "kserve_model_server_image" not in inventory.variables[host],
+            "kubeconfig": value("platform_kubeconfig"),
+            "authorities": certificates.read(str(value("platform_ca_certificates") or "")),
+            "run_directory": str(directory or ""),
+        }
+        models = [
+            {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
+            for verb, record in steps
+        ]
+        return {"changed": False, "models": models}
+
+    def _asked(
+        self, asked: list[dict[str, Any]], declared: list[dict[str, Any]], inventory: Inventory
+    ) -> list[Settings]:
+        """The models that are asked for besides those of the inventory, whose entries they change where they have one.
+
+        Raises PlatformError for all that is wrong with them.
+        """
+        entries = {item["name"]: item for item in declared}
+        option = inventory.descriptions["platform"].options[DECLARED]
+        typed = self._typed(asked, option)
+        whole = [_changed(entries.get(item["name"], {}), item) for item in typed]
+        own = inventory.descriptions["platform"].formats
+        found = list(faults(DECLARED, whole, option, own))
+        found = found or list(contradictions(whole, inventory.serving(), list(inventory.components)))
+        refuse([f"{where.replace(DECLARED, 'model')} is {shown(given)}: {matter}" for where, given, matter in found])
+        return [build(Settings, item, "model") for item in whole]
+
+    def _typed(self, asked: list[dict[str, Any]], option: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The same in the types of their keys: what stands behind -e is text."""
+        checked = ArgumentSpecValidator({"asked": dict(option)}).validate({"asked": asked})
+        if checked.error_messages:
+            raise PlatformError(f"model: {'; '.join(checked.error_messages)}")
+        typed = checked.validated_parameters["asked"]
+        return [{key: value for key, value in item.items() if value is not None} for item in typed]
+
+
+def _changed(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with what was given in its place; a version stands for an alias, and the other way round."""
+    instead = {"version": "alias", "alias": "version"}
+    dropped = {instead[key] for key in given if key in instead}
+    return {key: item for key, item in entry.items() if key not in dropped} | dict(given)

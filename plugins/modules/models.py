@@ -1,0 +1,49 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: models
+short_description: Say what a run has to do to each model
+description:
+  - Compares the models of C(platform_models), those that are asked for besides, and those that are served, and returns
+    a description of each for M(mlops.platform.model).
+  - Models that were served because the inventory declared them, and that it declares no more, are to be removed. Those
+    that were deployed by hand are left alone.
+options:
+  verb:
+    description: What is to be done.
+    type: str
+    choices: [provision, validate, remove]
+    default: provision
+  asked:
+    description:
+      - Models besides those of the inventory, in the form of C(platform_models); those of the inventory with other
+        settings.
+    type: list
+    elements: dict
+    default: []
+  alone:
+    description: Whether only the models that are asked for are touched.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - mlops.platform.action
+author: The mlops.platform maintainers (@mlops)
+"""
+
+EXAMPLES = r"""
+- name: Find what is to be served
+  mlops.platform.models:
+    asked: [{name: iris, alias: champion}]
+    alone: true
+  register: platform_served
+"""
+
+RETURN = r"""
+models:
+  description: A description of each model, for M(mlops.platform.model), and the name that the run gives it (C(host)).
+  returned: success
+  type: list
+  elements: dict
+"""
