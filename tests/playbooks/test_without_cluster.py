@@ -78,11 +78,11 @@ def run(tmp_path: Path) -> Runner:
 
 
 def inventory(folder: Path, text: str) -> str:
-    """An inventory with one more line for a component."""
+    """An inventory with one more line behind that of the component mlflow."""
     path = folder / "inventory"
     path.mkdir()
     hosts = (ROOT / "inventories" / "existing" / "hosts.yml").read_text(encoding="utf-8")
-    (path / "hosts.yml").write_text(f"{hosts.rstrip()}\n{text}", encoding="utf-8")
+    (path / "hosts.yml").write_text(hosts.replace("        mlflow:\n", f"        mlflow:\n{text}"), encoding="utf-8")
     return str(path)
 
 
@@ -124,20 +124,22 @@ def test_keys_of_a_kubeconfig_are_not_left_in_temporary_files(run: Runner, tmp_p
         ("        mlfow:\n", "inventory: unknown component 'mlfow'; did you mean mlflow?"),
         (
             "          mlflow_port: many\n",
-            "hosts.yml:13: mlflow_port is 'many': this is text; allowed is a whole number",
+            "hosts.yml:{line}: mlflow_port is 'many': this is text; allowed is a whole number",
         ),
         (
             "          mlflow_replica: 2\n",
-            "hosts.yml:13: mlflow_replica: the role mlflow has no such variable; did you mean mlflow_replicas?",
+            "hosts.yml:{line}: mlflow_replica: the role mlflow has no such variable; did you mean mlflow_replicas?",
         ),
     ],
     ids=["component", "type", "variable"],
 )
 def test_a_mistake_in_the_inventory_is_said_at_once(run: Runner, tmp_path: Path, lines: str, message: str) -> None:
-    status, output = run("site", inventory=inventory(tmp_path, lines))
+    path = inventory(tmp_path, lines)
+    line = (Path(path) / "hosts.yml").read_text(encoding="utf-8").splitlines().index(lines.rstrip()) + 1
+    status, output = run("site", inventory=path)
     assert status != 0
     assert "1 problem, nothing was touched" in output
-    assert message in output
+    assert message.format(line=line) in output
     assert run.report()["status"] == "failed"
 
 
