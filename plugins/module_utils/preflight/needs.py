@@ -106,7 +106,7 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
         pods=list(_pods(manifests)),
         claims=list(_claims(manifests)),
         secrets_used=used,
-        secrets_made=made,
+        secrets_made=[*made, *_certificates(manifests)],
         node_ports=[
             (port["nodePort"], identity(item))
             for item in services
@@ -115,6 +115,15 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
         ],
         priority_classes=sorted(classes - {""}),
     )
+
+
+def _certificates(manifests: Sequence[Manifest]) -> list[tuple[str, str]]:
+    """The Secrets (namespace, name) that cert-manager makes of the Certificates among some manifests."""
+    return [
+        (item["metadata"]["namespace"], item["spec"]["secretName"])
+        for item in manifests
+        if item["kind"] == "Certificate" and item["apiVersion"].startswith("cert-manager.io/")
+    ]
 
 
 def requests_of(pod: Mapping[str, Any]) -> Amounts:
