@@ -42,6 +42,8 @@ lint unit golden molecule: $(DEV)/.ready ## one part of the tests; STEP=ruff for
 	@$(CHECK) $@ --step=$(STEP)
 bench: $(DEV)/.ready ## measure how fast the platform applies, beside kubectl; needs a cluster that is up
 	@PYTHONPATH=tests $(DEV)/bin/python -m bench --inventory $(INVENTORY) $(OPTIONS)
+bench-serving: $(DEV)/.ready ## measure how fast models answer, and how pods follow the load
+	@PYTHONPATH=tests $(DEV)/bin/python -m bench.serving --inventory $(INVENTORY) $(OPTIONS)
 dev: $(DEV)/.ready ## set up a contributor's checkout: environment and pre-commit's hook
 	@$(DEV)/bin/pre-commit install
 	@printf '%s\n' "Ready. Each commit is checked now; the programs are in $(DEV)/bin" \
@@ -53,7 +55,7 @@ release: $(DEV)/.ready ## build the archive of VERSION and its notes into .ansib
 environment: $(DEV)/.ready ## write the build context of the execution environment into .ansible/environment
 	@$(DEV)/bin/python tools/execution_environment.py
 help: ## this list
-	@sed -nE 's/^([a-z ]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 30
+	@sed -nE 's/^([a-z -]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 30
 
 $(UV):
 	@echo "installing uv" && (python3 -m venv $(MLOPS_PLATFORM_CACHE)/uv >/dev/null 2>&1 \
@@ -64,4 +66,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: preflight up site validate images down clean shell test lint unit golden molecule bench dev docs release environment help
+.PHONY: preflight up site validate images down clean shell test lint unit golden molecule bench bench-serving dev docs release environment help

@@ -160,10 +160,10 @@ def shell(arguments: argparse.Namespace) -> int:
         return COULD_NOT_CHECK
 
 
-def inventory_facts(inventory: str) -> dict[str, str]:
-    """Variables of the inventory's components, templated by Ansible."""
+def inventory_facts(inventory: str, wanted: str = FACTS) -> dict[str, str]:
+    """Variables of the inventory's components, templated by Ansible: `wanted` is an expression that gives JSON."""
     command = [str(BIN / "ansible"), "components", "--playbook-dir", str(ROOT / "playbooks"), "-m", "debug"]
-    command += ["-i", inventory if "/" in inventory else str(ROOT / "inventories" / inventory), "-a", f"msg={FACTS!r}"]
+    command += ["-i", inventory if "/" in inventory else str(ROOT / "inventories" / inventory), "-a", f"msg={wanted!r}"]
     variables = {**environment(), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     answer = subprocess.run(command, env=variables, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     hosts = json.loads(answer[answer.index("{") :])["plays"][0]["tasks"][0]["hosts"]
