@@ -98,4 +98,5 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "model is registered": True,
         "predicts as the model itself": True,
         "autoscaler": True,
+        "edge": True,
     }

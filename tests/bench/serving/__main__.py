@@ -20,7 +20,7 @@ from typing import Any
 
 import collection_names  # noqa: F401  (makes the collection importable)
 from ansible_collections.mlops.platform.plugins.module_utils import gateway
-from ansible_collections.mlops.platform.plugins.module_utils.authority import authority
+from ansible_collections.mlops.platform.plugins.module_utils.certificates import authority
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, connect
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.models import reference
@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "serving-performance.md"
 FACTS = """{{ {'kubeconfig': platform_kubeconfig, 'domain': platform_domain, 'gateway': __platform_gateway,
     'issuer': cert_manager_issuer | default('platform-ca'),
+    'issuers': cert_manager_namespace | default('cert-manager'),
     'models': kserve_models_namespace | default('models'),
     'api': model_api_namespace | default(platform_namespace), 'api_port': model_api_port | default(8080) | string,
     'api_host': model_api_ingress_host | default('model-api.' ~ platform_domain)} | to_json }}"""
@@ -160,7 +161,7 @@ class Bench:
 def services(cluster: Cluster, facts: Mapping[str, Any]) -> list[Service]:
     """The services of the platform that serve Iris and have pods. Raises Failed where there is none."""
     place = gateway.entrance(cluster, facts["gateway"]["name"], facts["gateway"]["namespace"])
-    trusted = authority(cluster, facts["issuer"])
+    trusted = authority(cluster, facts["issuer"], facts["issuers"])
     rows = load_iris(as_frame=True).data.head(ROWS)
 
     def edge(host: str, path: str, body: object) -> Target:

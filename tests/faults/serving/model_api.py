@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowApi
 from faults.faults import Fault, Inject, crashed_often
-from faults.platform import Platform, until
+from faults.platform import STRANGER, Platform, until
 
 REGISTERED = "model is registered"
 ALIAS = {"name": "iris", "alias": "champion"}
@@ -73,7 +73,13 @@ def patched(api_version: str, kind: str, spec: dict[str, object]) -> Inject:
     """Somebody edits the specification of an object."""
 
     def inject(platform: Platform) -> Iterator[None]:
-        platform.at("model_api").patch(api_version, kind, "model-api", {"spec": spec})
+        here = platform.at("model_api")
+        path = here.cluster.resource(api_version, kind).path(here.namespace, "model-api")
+        query = {"fieldManager": STRANGER}
+        # Custom resources, such as routes, know no other kind of patch.
+        here.cluster.request(
+            "PATCH", path, query=query, body={"spec": spec}, content_type="application/merge-patch+json"
+        )
         yield
 
     return inject
@@ -104,6 +110,11 @@ FAULTS = (
     Fault(
         "it crashes again and again",
         "model_api", "rollout", "crashed \\d+ times.*MODEL_API_PORT is 'http'; allowed are whole numbers", crash_loop,
+    ),
+    Fault(
+        "its route leads other hosts to it",
+        "model_api", "edge", "answered 404",
+        patched("gateway.networking.k8s.io/v1", "HTTPRoute", {"hostnames": ["other.example.org"]}),
     ),
     Fault(
         "the autoscaler scales what is not there",
