@@ -359,6 +359,12 @@ def _contradiction(site: Site, chance: random.Random) -> tuple[str, str]:
         ("knative", {"knative_min_scale": 3, "knative_max_scale": 2}, "knative_max_scale"),
         ("knative", {"knative_stable_window_seconds": 5}, "knative_stable_window_seconds"),
         ("knative", {"knative_features": {"multi-container": True}}, "knative_features"),
+        ("kserve", {"kserve_enable_raw_deployment": True, "kserve_scale_metric": "rps"}, "kserve_scale_metric"),
+        ("kserve", {"kserve_enable_raw_deployment": True, "kserve_min_replicas": 0}, "kserve_min_replicas"),
+        ("kserve", {"kserve_min_replicas": 4, "kserve_max_replicas": 3}, "kserve_max_replicas"),
+        ("kserve", {"kserve_storage_initializer_resources": {"limits": {"memory": "1Gi"}}},
+         "kserve_storage_initializer_resources"),
+        ("kserve", {"kserve_aws_access_key_id": "a"}, "kserve_aws_secret_access_key"),
     ]  # fmt: skip
     host, variables, name = chance.choice([item for item in found if item[0] in site.components])
     site.set(host, variables)

@@ -139,7 +139,8 @@ class Inventory:
         variables = self.variables[host]
         if name not in variables:
             prefix = self._prefix(name)
-            return place(self.descriptions[prefix].defaults.get(name)) if prefix else f"host {host}"
+            default = place(self.descriptions[prefix].defaults.get(name)) if prefix else ""
+            return default or f"host {host}"
         if found := place(variables[name]):
             return found
         # Ansible cannot mark true, false and nothing; its key may be that of a place with less precedence.

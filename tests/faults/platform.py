@@ -22,7 +22,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import administrator
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest, is_custom
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import wait_ready
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.prefix) / "bin" / "ansible-playbook"
 STRANGER = "kubectl-edit"
 """The field manager of what the tests change behind the platform's back."""
-MERGE = "application/strategic-merge-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC_MERGE = "application/strategic-merge-patch+json"
+"""Merges lists by names too; for the kinds of Kubernetes itself."""
 READY_SECONDS = 90.0
 Outcomes = dict[str, dict[str, Any]]
 
@@ -109,7 +111,8 @@ class Platform:
         """Change an object as somebody else."""
         path = self.cluster.resource(api_version, kind).path(namespace or self.namespace, name)
         query = {"fieldManager": STRANGER}
-        self.cluster.request("PATCH", path, query=query, body=body, content_type=MERGE)
+        how = MERGE if is_custom({"apiVersion": api_version}) else STRATEGIC_MERGE
+        self.cluster.request("PATCH", path, query=query, body=body, content_type=how)
 
     def patch_container(self, kind: str, name: str, **fields: object) -> None:
         """Change the one container of a workload that has the component's name."""
@@ -127,9 +130,7 @@ class Platform:
         path = self.cluster.resource("apps/v1", kind).path(namespace or self.namespace, name)
         query = {"fieldManager": STRANGER}
         body = {"spec": {"replicas": replicas}}
-        self.cluster.request(
-            "PATCH", f"{path}/scale", query=query, body=body, content_type="application/merge-patch+json"
-        )
+        self.cluster.request("PATCH", f"{path}/scale", query=query, body=body, content_type=MERGE)
 
     def pods(self, name: str) -> list[Object]:
         """The pods of a component's workloads, those of Jobs left out."""
