@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Serve a model and prove it by its predictions, validate it, or serve it no more."""
+"""Serve a model and prove it by its predictions, release a new version of it, validate it, or serve it no more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 from ansible_collections.mlops.platform.plugins.module_utils.models import lifecycle
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import Record, component_name
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
+from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import release
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
 
 
@@ -39,7 +40,8 @@ class ActionModule(PlatformAction):
         )
         about = {"name": name, "version": "", "namespace": model.serving.namespace}
         try:
-            return {"component": about, **getattr(model, spec["verb"])()}
+            done = release(model, spec["release"]) if spec["release"] else getattr(model, spec["verb"])()
+            return {"component": about, **done}
         except PlatformError as error:
             error.details["component"] = about
             raise

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,6 +18,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.declared imp
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import component_name, recorded
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models.plan import Verb, plan
+from ansible_collections.mlops.platform.plugins.module_utils.models.release import Rules
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import faults, shown
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import run_directory
@@ -30,7 +31,7 @@ class ActionModule(PlatformAction):
     """See plugins/modules/models.py for the documentation."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
-        "verb": {"type": "str", "choices": ["provision", "validate", "remove"], "default": "provision"},
+        "verb": {"type": "str", "choices": ["provision", "validate", "remove", "release"], "default": "provision"},
         "asked": {"type": "list", "elements": "dict", "default": []},
         "alone": {"type": "bool", "default": False},
     }
@@ -67,12 +68,22 @@ class ActionModule(PlatformAction):
             "kubeconfig": value("platform_kubeconfig"),
             "authorities": certificates.read(str(value("platform_ca_certificates") or "")),
             "run_directory": str(directory or ""),
+            "release": self._release(value, inventory.of_role("knative")) if verb == "release" else {},
         }
         models = [
             {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
             for verb, record in steps
         ]
         return {"changed": False, "models": models}
+
+    def _release(self, value: Callable[..., Any], knative: str) -> dict[str, Any]:
+        """How a version is released, by the variables release_*; PlatformError where they contradict themselves."""
+        rules = {item.name: value(f"release_{item.name}") for item in fields(Rules)}
+        return {
+            "rules": asdict(Rules(**{**rules, "steps": tuple(rules["steps"])})),
+            "alias": value("release_alias"),
+            "knative_namespace": value("knative_namespace", "knative", knative) if knative else "",
+        }
 
     def _asked(
         self, asked: list[dict[str, Any]], declared: list[dict[str, Any]], inventory: Inventory

@@ -10,6 +10,8 @@ description:
     at the edge, waits until it is served, and compares what it predicts for held-out rows with what the model itself
     predicts in a process of the controller.
   - What cannot be served is refused before anything is touched.
+  - Where the description says so, a new version of a model that is served gets its requests step by step, as the
+    variables C(release_*) say, or none where a step cannot be proven.
 options:
   model:
     description: One of the models that M(mlops.platform.models) returns.
@@ -44,6 +46,10 @@ checks:
   returned: when it was served or validated
   type: list
   elements: dict
+release:
+  description: From which version to which one, what each step has shown, and what is to be known of aliases.
+  returned: when a version was released
+  type: dict
 access:
   description: Its URL, and a request that can be sent as it is.
   returned: when it is healthy

@@ -12,9 +12,9 @@ description:
     that were deployed by hand are left alone.
 options:
   verb:
-    description: What is to be done.
+    description: What is to be done; C(release) is C(provision) step by step, for what is served already.
     type: str
-    choices: [provision, validate, remove]
+    choices: [provision, validate, remove, release]
     default: provision
   asked:
     description:

@@ -20,6 +20,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.models import predi
 
 REPEATS = 5
 """Requests whose median is the latency that is told."""
+CONNECTIONS = 8
+"""Connections that are kept for requests side by side."""
 _known: dict[tuple[str, str, str], predict.Reference] = {}
 """What this process has had predicted already, by model, version and file of rows: a version never changes."""
 
@@ -49,7 +51,7 @@ class InferenceCheck(Check):
 
     def run(self, access: Access) -> tuple[object, object]:
         expected = reference(access, registry.Tracking.parse(self.mlflow), self.model, self.version, self.rows)
-        with self._client(access) as client:
+        with self.client(access) as client:
             answer = client.infer(expected.request)
             if answer.status != 200:
                 said = f"POST {self.target} answered {answer.status}: {_short(answer.body)}"
@@ -66,14 +68,14 @@ class InferenceCheck(Check):
         return f"{same}, {seconds * 1000:.0f} ms {way}", same
 
     @contextlib.contextmanager
-    def _client(self, access: Access) -> Iterator[predict.V2Client]:
+    def client(self, access: Access) -> Iterator[predict.V2Client]:
         """A client of the endpoint: as people outside have it, or inside the cluster where there is no edge."""
         if self.edge:
             outside = build(EdgeCheck, {**self.edge, "name": self.name}, self.name)
-            with outside.connections(access) as pool:
+            with outside.connections(access, CONNECTIONS) as pool:
                 yield predict.V2Client(pool, outside.host, self.endpoint)
         else:
-            with urllib3.HTTPConnectionPool(*access.address(self.service), maxsize=REPEATS) as pool:
+            with urllib3.HTTPConnectionPool(*access.address(self.service), maxsize=CONNECTIONS) as pool:
                 yield predict.V2Client(pool, self.host, self.endpoint)
 
 

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, SPEC_HASH, Manifest
@@ -68,10 +69,10 @@ SHARE_HEADER = "x-release-percent"
 
 @dataclass(frozen=True)
 class Line:
-    """How a request is sent: the way that users' come, or to one revision or Service alone, by its name."""
+    """How the rows of a version are sent: the way that users' are, or to one revision or Service alone, by its name."""
 
-    ask: Callable[[], Answer]
-    ask_one: Callable[[str], Answer]
+    ask: Callable[[str], Answer]
+    ask_one: Callable[[str, str], Answer]
 
 
 class ClusterStage(ABC):
@@ -120,6 +121,16 @@ class ClusterStage(ABC):
 
     # What they have in common
 
+    def open(self, stable: str, candidate: str) -> Release:
+        """The first state of a release, after requests have shown that the stable version serves alone, and how fast.
+
+        Raises StepFailed where it does not: nothing was touched.
+        """
+        now = Release(False, stable, "", candidate)
+        answers = self.measure(self._rules.requests, lambda: self._line.ask(stable))
+        self._judge(now, answers, 0, timed=False, where=f"before the release, version {stable} alone")
+        return self.begin(stable, candidate, baseline(answers, stable))
+
     def service(self) -> Object:
         """The InferenceService. Raises PlatformError where there is none."""
         found = self._cluster.get(isvc.API_VERSION, isvc.KIND, self._name, self._namespace)
@@ -141,11 +152,12 @@ class ClusterStage(ABC):
         if isinstance(state, Done) or (state.cause and state.version != state.stable):
             return 0.0
         if state.cause or (state.percent and not state.exchanged):
-            answers = self.measure(self._rules.requests, self._line.ask)
+            rows = state.stable if state.cause else state.candidate
+            answers = self.measure(self._rules.requests, lambda: self._line.ask(rows))
             self._judge(state, answers, state.percent, timed=not state.cause)
             return baseline(answers, state.stable)
         place, _ = self.alone(state)
-        answers = self.measure(REQUESTS_TO_ONE, lambda: self._line.ask_one(place))
+        answers = self.measure(REQUESTS_TO_ONE, lambda: self._line.ask_one(state.candidate, place))
         self._judge(state, answers, 100, timed=False)
         return 0.0
 
@@ -192,12 +204,12 @@ class ClusterStage(ABC):
             time.sleep(max(0.0, started + number / self._rules.rate - time.monotonic()))
             return ask()
 
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with events.phase(self._component, "validate", f"{count} requests"), ThreadPoolExecutor(WORKERS) as pool:
             return list(pool.map(one, range(count)))
 
-    def _judge(self, state: Release, answers: Sequence[Answer], percent: int, *, timed: bool) -> None:
+    def _judge(self, state: Release, answers: Sequence[Answer], percent: int, *, timed: bool, where: str = "") -> None:
         """Judge a state's answers. Raises StepFailed for the first check that fails, naming it."""
-        rules = self._rules
+        rules, where = self._rules, where or at(state)
         expected = Expected(
             stable=state.stable,
             candidate=state.candidate,
@@ -209,11 +221,11 @@ class ClusterStage(ABC):
             alarm=rules.alarm,
             timed=timed,
         )
-        found, where = judge(answers, expected), at(state)
+        found = judge(answers, expected)
         self._tell(where, found)
         for finding in found:
             if not finding.healthy:
-                raise StepFailed(f"{where}: check {finding.name}: {finding.message}", found, self.logged(state))
+                raise StepFailed(f"{where}: check {finding.name}: {finding.message}", self.logged(state))
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,9 @@ class Model:
         """
         service = deploy.deployed(self.cluster, self.serving, self.settings.name)
         deploy.refuse_foreign(service, self.settings.name)
-        with events.phase(self.name, "render") as rendering, self._access() as access:
-            version = self._resolved(access, service)
-            tracking, rows = Tracking.parse(self.mlflow), self.settings.rows
-            known = reference(access, tracking, version.name, version.version, rows, self._hidden(version))
+        with events.phase(self.name, "render") as rendering, self.access() as access:
+            version = self.resolved(access, service)
+            known = self.predicted(access, version)
             rendering.message = f"version {version.version}, {known.rows} rows predicted in-process"
         component = self._component(version.version)
         manifests = deploy.objects(version, self.record, self.serving)
@@ -119,12 +118,12 @@ class Model:
         return {"component": {"name": self.name, "version": component.version, "namespace": component.namespace}}
 
     @contextlib.contextmanager
-    def _access(self) -> Iterator[Access]:
+    def access(self) -> Iterator[Access]:
         """Access to the registry, from wherever the controller is."""
         with Forwards(self.cluster) as forwards:
             yield Access(self.cluster, forwards, self.serving.namespace)
 
-    def _resolved(self, access: Access, service: Object | None) -> ModelVersion:
+    def resolved(self, access: Access, service: Object | None) -> ModelVersion:
         """The version that is asked for, which the platform can serve."""
         tracking, settings = Tracking.parse(self.mlflow), self.settings
         api, root = tracking.api(access), tracking.artifact_root
@@ -138,6 +137,11 @@ class Model:
                 before = None
         deploy.refuse_unservable(found, settings, before)
         return found
+
+    def predicted(self, access: Access, version: ModelVersion, rows: str = "") -> predict.Reference:
+        """What a version predicts in a process of this machine, for the rows of a file or its own."""
+        tracking, file = Tracking.parse(self.mlflow), rows or self.settings.rows
+        return reference(access, tracking, version.name, version.version, file, self._hidden(version))
 
     def _hidden(self, version: ModelVersion) -> list[str]:
         """The packages that a version was logged with and that the platform's own server lacks."""

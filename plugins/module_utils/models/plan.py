@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -12,7 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.deploy impor
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings, service_name
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import nearest
 
-Verb = Literal["provision", "validate", "remove"]
+Verb = Literal["provision", "validate", "remove", "release"]
 
 
 def plan(
@@ -30,6 +31,8 @@ def plan(
     """
     names = {service_name(item.name) for item in declared}
     by_name = {service_name(item.settings.name): item for item in served}
+    if verb == "release":
+        return [("release", _next(item, _served(item, by_name))) for item in asked]
     if verb == "remove":
         return [("remove", _served(item, by_name)) for item in asked]
     wanted = {} if alone else {service_name(item.name): Record(item, declared=True) for item in declared}
@@ -46,3 +49,11 @@ def _served(settings: Settings, served: dict[str, Record]) -> Record:
         known = f"served are {', '.join(sorted(served))}" if served else "no model is served"
         raise PlatformError(f"the model {settings.name} is not served{nearest(name, served)}; {known}")
     return served[name]
+
+
+def _next(asked: Settings, served: Record) -> Record:
+    """A model that is served, in another version and otherwise as it is."""
+    present, rows = served.settings, asked.rows or served.settings.rows
+    may_change = asked.signature_may_change
+    settings = replace(present, version=asked.version, alias=asked.alias, signature_may_change=may_change, rows=rows)
+    return replace(served, settings=settings)

@@ -19,13 +19,13 @@ newest revision goes to the newest ready one, and that is the new version's unti
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import Finding, least_requests
+from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import least_requests
 
 ANNOTATION = "mlops.platform/release"
 LONGEST_CAUSE = 2000
@@ -33,11 +33,10 @@ LONGEST_CAUSE = 2000
 
 
 class StepFailed(Exception):
-    """A state that could not be proven: the cause in one line, what was `found`, and what the revision `logged`."""
+    """A state that could not be proven: the cause in one line, and what the model's pods `logged`."""
 
-    def __init__(self, cause: str, found: Sequence[Finding] = (), logged: Sequence[str] = ()) -> None:
+    def __init__(self, cause: str, logged: Sequence[str] = ()) -> None:
         super().__init__(cause)
-        self.found = found
         self.logged = logged
 
 
@@ -57,7 +56,6 @@ class Rules:
     latency_ratio: float = 2.0
     latency_allowed_ms: int = 250
     timeout_seconds: float = 300.0
-    signature_change_allowed: bool = False
 
     def __post_init__(self) -> None:
         """Raise PlatformError where the rules contradict themselves."""
@@ -209,8 +207,14 @@ class Stage(Protocol):
         """
 
 
-def play(before: Release | None, state: Release, stage: Stage, steps: Sequence[int]) -> Done:
-    """Play a release from a state to its end; `before` is what stands in the cluster.
+def play(
+    before: Release | None,
+    state: Release,
+    stage: Stage,
+    steps: Sequence[int],
+    failed: Callable[[StepFailed], None] = lambda error: None,
+) -> Done:
+    """Play a release from a state to its end; `before` is what stands in the cluster, `failed` is told what failed.
 
     Raises StepFailed where even the stable version's own state cannot be proven; the state stays, and the next run goes
     on from it.
@@ -222,6 +226,7 @@ def play(before: Release | None, state: Release, stage: Stage, steps: Sequence[i
         except StepFailed as error:
             if state.cause:
                 raise
+            failed(error)
             following = state.failed(str(error))
         if isinstance(following, Done):
             stage.apply(state, following)
