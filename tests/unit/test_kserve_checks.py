@@ -57,7 +57,7 @@ def kserve(item: Json) -> Json:
     """What KServe makes of an InferenceService."""
     scale = item["spec"]["predictor"]
     if scale["minReplicas"] > scale["maxReplicas"]:
-        raise ApiError(f"{DENIED}MinReplicas cannot be greater than MaxReplicas.", 403)
+        raise ApiError(f"{DENIED}'MinReplicas' cannot be greater than MaxReplicas.", 403)
     item["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "Standard"}
     return item
 

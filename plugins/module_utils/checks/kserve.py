@@ -26,7 +26,7 @@ SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
 OF_MODEL = "serving.kserve.io/inferenceservice"
 MODEL_CONTAINER = "kserve-container"
 INITIALIZER = "storage-initializer"
-TOO_FEW = "MinReplicas cannot be greater than MaxReplicas"
+TOO_FEW = "cannot be greater than MaxReplicas"
 """What KServe says to 2 replicas at least where 1 is the most."""
 
 
