@@ -9,6 +9,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/webhook/options"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 func webhookCommand() *cobra.Command {
@@ -21,6 +22,7 @@ func webhookCommand() *cobra.Command {
 		if err := feature.DefaultMutableFeatureGate.SetFromMap(settings.FeatureGates); err != nil {
 			return err
 		}
+		ctrl.SetLogger(logs.Log)
 		ctx = logs.NewContext(ctx, logs.Log, "webhook")
 		server, err := internalwebhook.NewCertManagerWebhookServer(logs.FromContext(ctx), *settings)
 		if err != nil {
