@@ -64,7 +64,7 @@ class Platform:
             Cluster(variables["platform_kubeconfig"]),
             {name: Component.parse(json.loads(path.read_text(encoding="utf-8"))) for name, path in described.items()},
             {
-                name: list(yaml.safe_load_all(path.with_suffix(".yml").read_text(encoding="utf-8")))
+                name: list(yaml.load_all(path.with_suffix(".yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
                 for name, path in described.items()
             },
         )

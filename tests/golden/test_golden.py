@@ -73,8 +73,14 @@ def render(inventory: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What was rendered, by inventory."""
-    return {inventory: render(inventory, tmp_path_factory.mktemp(inventory)) for inventory in INVENTORIES}
+    """What was rendered, by inventory: each when the first test asks for it."""
+
+    class Rendered(dict[str, Path]):
+        def __missing__(self, inventory: str) -> Path:
+            self[inventory] = render(inventory, tmp_path_factory.mktemp(inventory))
+            return self[inventory]
+
+    return Rendered()
 
 
 @pytest.fixture(params=CASES, ids="-".join)

@@ -26,6 +26,9 @@ LAST_SECONDS = 1.0
 """Time before the deadline in which a failure is put into words."""
 DURATION = "1h"
 """The shortest validity that cert-manager gives."""
+ENDED = ("Failed", "Denied")
+"""The reasons of a request that is not gone on with
+(https://cert-manager.io/docs/usage/certificaterequest/#conditions)."""
 API = certificates.CERT_MANAGER_API
 
 
@@ -96,23 +99,26 @@ class CertificateCheck(Check):
                 if conditions(found).get("Ready", {}).get("status") == "True":
                     return
                 left = access.deadline - LAST_SECONDS - time.monotonic()
-                if left <= 0:
+                said, final = _last_word(cluster, found)
+                if final or left <= 0:
                     self._is_ready(cluster)
-                    raise CheckFailed(f"Certificate {name} is not Ready: {_why(cluster, found)}", "not Ready", "Ready")
+                    nobody = "cert-manager's controller has said nothing of it"
+                    observed = "not Ready" if said else None
+                    raise CheckFailed(f"Certificate {name} is not Ready: {said or nobody}", observed, "Ready")
                 waker.wait(min(2.0, left))
         finally:
             waker.close()
 
 
-def _why(cluster: Cluster, certificate: Object) -> str:
-    """The last word of cert-manager on a Certificate that is not Ready."""
+def _last_word(cluster: Cluster, certificate: Object) -> tuple[str, bool]:
+    """What cert-manager says of a Certificate that is not Ready, "" for nothing, and whether that is final."""
     metadata = certificate["metadata"]
     requests = cluster.list(API, "CertificateRequest", metadata.get("namespace"))
     for item in [*owned(requests, metadata.get("uid", "")), certificate]:
         for condition in conditions(item).values():
             if condition.get("status") == "False" and condition.get("message"):
-                return str(condition["message"])
-    return "cert-manager's controller has said nothing of it"
+                return str(condition["message"]), condition.get("reason") in ENDED
+    return "", False
 
 
 def problem(chain: str, key: str, authority: str, host: str) -> str:
