@@ -128,8 +128,12 @@ def provision(
     return result
 
 
+NOT_RENEWED = "!controller.cert-manager.io/fao"
+"""Secrets but those that cert-manager makes and renews: who uses a certificate reads a new one without a restart."""
+
+
 def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], str]:
-    """The resource versions of all Secrets where workloads use some: one LIST of metadata a namespace."""
+    """The resource versions of the Secrets where workloads use some: one LIST of metadata a namespace."""
     spaces = {
         item["metadata"].get("namespace", "")
         for item in manifests
@@ -138,7 +142,7 @@ def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tu
     return {
         (space, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
         for space in sorted(spaces)
-        for item in cluster.list_metadata(cluster.resource("v1", "Secret"), space, "")
+        for item in cluster.list_metadata(cluster.resource("v1", "Secret"), space, NOT_RENEWED)
     }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,14 @@ def connections(
     )
 
 
-def unprogrammed(found: Object) -> str:
-    """Why no proxies serve a Gateway under an address; empty where they do."""
+def unseen(found: Object, route: Object | None = None) -> str:
+    """Which of a Gateway and a route on it no controller has looked at as it is now; empty where all were."""
     whole = {**found, "kind": "Gateway"}
-    known = [item for item in (found.get("status") or {}).get("conditions") or [] if item["type"] == "Programmed"]
-    if not known:
-        return f"{title(whole)} is not Programmed: no controller has looked at it"
-    return "".join(_untrue(title(whole), known))
+    if not _looked_at(found, (found.get("status") or {}).get("conditions") or []):
+        return f"no controller has looked at {title(whole)}"
+    if route is not None and not any(_looked_at(route, parent["conditions"]) for parent in _parents(found, route)):
+        return f"no controller has looked at {title({**route, 'kind': 'HTTPRoute'})} for {title(whole)}"
+    return ""
 
 
 def complaints(found: Object, route: Object | None = None) -> list[str]:
@@ -143,22 +144,27 @@ def complaints(found: Object, route: Object | None = None) -> list[str]:
     lines = list(_untrue(title(whole), status.get("conditions") or []))
     for listener in status.get("listeners") or []:
         lines += _untrue(f"listener {listener['name']} of {title(whole)}", listener.get("conditions") or [])
-    if route is not None:
-        named = {**route, "kind": "HTTPRoute"}
-        name = found["metadata"]["name"]
-        parents = [
-            item for item in (route.get("status") or {}).get("parents") or [] if item["parentRef"]["name"] == name
-        ]
-        if not parents:
-            lines.append(f"{title(named)} was not taken by {title(whole)}: no controller has looked at it")
-        for parent in parents:
-            lines += _untrue(title(named), parent.get("conditions") or [])
+    for parent in _parents(found, route) if route else []:
+        lines += _untrue(title({**(route or {}), "kind": "HTTPRoute"}), parent.get("conditions") or [])
     return list(dict.fromkeys(lines))
 
 
-def _untrue(what: str, conditions: list[Mapping[str, Any]]) -> Iterator[str]:
+def _parents(found: Object, route: Object) -> list[Mapping[str, Any]]:
+    """What was said of a route as one on this Gateway."""
+    parents = (route.get("status") or {}).get("parents") or []
+    return [item for item in parents if item["parentRef"]["name"] == found["metadata"]["name"]]
+
+
+def _looked_at(obj: Object, conditions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some conditions are there, and about the object as it is now."""
+    generation = obj["metadata"].get("generation", 0)
+    known = [item for item in conditions if item.get("status") != "Unknown"]
+    return bool(known) and all(item.get("observedGeneration", generation) >= generation for item in known)
+
+
+def _untrue(what: str, conditions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for condition in conditions:
-        if condition["type"] in GOOD and condition["status"] != "True":
+        if condition["type"] in GOOD and condition["status"] == "False":
             yield f"{what} is not {condition['type']}: {condition.get('reason')}: {condition.get('message')}"
 
 

@@ -40,7 +40,7 @@ def gateway_object(**status: Any) -> Object:
     }
 
 
-def route_object(*conditions: Mapping[str, str], taken: bool = True) -> Object:
+def route_object(*conditions: Mapping[str, object], taken: bool = True) -> Object:
     parents = [{"parentRef": {"name": "platform"}, "conditions": list(conditions)}] if taken else []
     return {"apiVersion": gateway.API, "metadata": {"name": "web", "namespace": "ml"}, "status": {"parents": parents}}
 
@@ -228,7 +228,8 @@ def test_what_the_gateway_complains_of_comes_first(plain: int) -> None:
 def test_an_answer_does_not_outweigh_a_complaint(secure: int) -> None:
     nowhere = [GOOD[0], condition("Programmed", "AddressNotAssigned", "No addresses")]
     with pytest.raises(
-        CheckFailed, match=r"^Gateway edge/platform is not Programmed: AddressNotAssigned: No addresses$"
+        CheckFailed,
+        match=r"^Gateway edge/platform is not Programmed: AddressNotAssigned: No addresses; https://.* answers$",
     ):
         CHECK.run(stub(secure, conditions=nowhere).access())
 
@@ -237,7 +238,6 @@ def test_an_answer_does_not_outweigh_a_complaint(secure: int) -> None:
     ("route", "words"),
     [
         (None, "HTTPRoute ml/web does not exist; "),
-        (route_object(taken=False), "HTTPRoute ml/web was not taken by Gateway edge/platform: no controller"),
         (route_object(condition("ResolvedRefs", "BackendNotFound", "Service ml/web not found")),
          "HTTPRoute ml/web is not ResolvedRefs: BackendNotFound: Service ml/web not found; "),
     ],
@@ -248,6 +248,19 @@ def test_what_a_route_complains_of_is_told(route: Object | None, words: str, sec
         there.objects["HTTPRoute", "web"] = route
     with pytest.raises(CheckFailed, match=f"^{words}"):
         replace(CHECK, route="web", path="/missing").run(there.access())
+
+
+def test_a_route_that_nobody_has_looked_at_is_waited_for(secure: int) -> None:
+    there = stub(secure)
+    stale = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    changed = route_object(stale)
+    changed["metadata"]["generation"] = 2
+    for route in (route_object(taken=False), changed):
+        there.objects["HTTPRoute", "web"] = route
+        with pytest.raises(
+            NobodyReady, match=r"^no controller has looked at HTTPRoute ml/web for Gateway edge/platform"
+        ):
+            replace(CHECK, route="web", path="/missing").run(there.access())
 
 
 def test_proxies_that_are_not_there_yet_are_waited_for() -> None:

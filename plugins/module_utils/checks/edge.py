@@ -18,6 +18,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     CheckFailed,
     Service,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import NobodyReady
 
@@ -73,14 +74,13 @@ class EdgeCheck(Check):
             with gateway.connections(address, port, self.host, trusted, at_once) as pool:
                 yield pool
         except urllib3.exceptions.SSLError as error:
-            told = self._told(access, f"{self.target}: {_words(error)}")
-            raise CheckFailed(told, "no TLS", f"a certificate for {self.host}") from error
+            said = f"{self.target}: {_words(error)}"
+            raise self._failure(access, said, "no TLS", f"a certificate for {self.host}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             reason = (behind and access.trouble(behind)) or error
             if isinstance(reason, PlatformError) or not self._complaints(access):
                 raise reason from error
-            told = self._told(access, f"{self.target}: {_words(error)}")
-            raise CheckFailed(told, "no answer", self.status) from error
+            raise self._failure(access, f"{self.target}: {_words(error)}", "no answer", self.status) from error
 
     def _redirected(self, answer: urllib3.BaseHTTPResponse) -> tuple[object, object]:
         """The outcome of a plain request."""
@@ -95,12 +95,12 @@ class EdgeCheck(Check):
         """The outcome of a request by TLS."""
         body = answer.data.decode("utf-8", "replace")
         if answer.status != self.status:
-            told = self._told(access, f"{self.target} answered {answer.status}: {body[:200]}")
-            raise CheckFailed(told, answer.status, self.status)
+            said = f"{self.target} answered {answer.status}: {body[:200]}"
+            raise self._failure(access, said, answer.status, self.status)
         if self.contains not in body:
             raise CheckFailed(f"{self.target} answered without {self.contains!r}", body[:200], self.contains)
         if complaints := self._complaints(access):
-            raise CheckFailed("; ".join(complaints), complaints, "none")
+            raise self._failure(access, f"{self.target} answers", complaints, "no complaints")
         return answer.status, self.status
 
     def _place(self, access: Access) -> tuple[str, int, Service | None]:
@@ -135,19 +135,29 @@ class EdgeCheck(Check):
         return context
 
     def _complaints(self, access: Access) -> list[str]:
-        """What Gateway and route say is wrong."""
+        """What is wrong with Gateway and route by their own word, and what nobody has looked at yet."""
         if self.openshift:
             return []
+        found, route = self._objects(access)
+        missing = [f"HTTPRoute {access.namespace}/{self.route} does not exist"] if self.route and not route else []
+        return [*missing, *filter(None, [gateway.unseen(found, route)]), *gateway.complaints(found, route)]
+
+    def _objects(self, access: Access) -> tuple[Object, Object | None]:
+        """The Gateway, and the route where the check names one that is there."""
         found = gateway.gateway(access.cluster, *self._gateway(access))
-        if not self.route:
-            return gateway.complaints(found)
-        route = access.cluster.get(gateway.API, "HTTPRoute", self.route, access.namespace)
-        missing = [] if route else [f"HTTPRoute {access.namespace}/{self.route} does not exist"]
-        return missing + gateway.complaints(found, route)
+        name = self.route
+        return found, access.cluster.get(gateway.API, "HTTPRoute", name, access.namespace) if name else None
 
     def _told(self, access: Access, words: str) -> str:
         """A message with what Gateway and route complain of, which comes first: it is the cause."""
         return "; ".join([*self._complaints(access), words])
+
+    def _failure(self, access: Access, words: str, observed: object, expected: object) -> Exception:
+        """A failed check; what its controller has not looked at yet may still become what it must be."""
+        told = self._told(access, words)
+        if not self.openshift and gateway.unseen(*self._objects(access)):
+            return NobodyReady(told)
+        return CheckFailed(told, observed, expected)
 
 
 def _words(error: Exception) -> str:

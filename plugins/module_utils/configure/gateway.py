@@ -61,10 +61,10 @@ class GatewayStep(Step):
 
     def _await(self, access: Access) -> None:
         """Return when the Gateway is programmed. Raises NotReady with its own reason where it is not in time."""
-        name, namespace = self.service.name, self.service.namespace or access.namespace
+        namespace = self.service.namespace or access.namespace
         started, waker = time.monotonic(), None
         try:
-            while reason := gateway.unprogrammed(gateway.gateway(access.cluster, name, namespace)):
+            while reason := self._missing(access):
                 elapsed = time.monotonic() - started
                 if elapsed > READY_SECONDS:
                     raise NotReady(f"{reason} (after {elapsed:.0f} s)", [])
@@ -75,6 +75,12 @@ class GatewayStep(Step):
         finally:
             if waker:
                 waker.close()
+
+    def _missing(self, access: Access) -> str:
+        """What the Gateway waits for: to be looked at, proxies, an address. What else it complains of checks tell."""
+        found = gateway.gateway(access.cluster, self.service.name, self.service.namespace or access.namespace)
+        own = [item for item in gateway.complaints(found) if item.startswith("Gateway ") and "not Programmed" in item]
+        return gateway.unseen(found) or next(iter(own), "")
 
     def _say(self, message: str) -> None:
         events.progress(self.component, message)
