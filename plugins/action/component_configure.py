@@ -18,9 +18,14 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
-        awaited = applied_workloads(cluster, load_memory(cluster, component))
-        wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
-        with events.phase(component.name, "configure", of=len(component.configure)) as configuring:
-            changes = configure.apply(cluster, component, self.check_mode)
-            configuring.message = f"{len(changes)} changed" if changes else ""
+        premises, steps = configure.parse(component)
+        changes: list[str] = []
+        for group in filter(None, (premises, steps)):
+            if group is steps:
+                awaited = applied_workloads(cluster, load_memory(cluster, component))
+                wait_ready(cluster, awaited, component.name, component.timeout_seconds, self.say)
+            with events.phase(component.name, "configure", of=len(group)) as configuring:
+                changed = configure.apply(cluster, component, group, self.check_mode)
+                configuring.message = f"{len(changed)} changed" if changed else ""
+            changes += changed
         return {"changed": bool(changes), "configured": changes}

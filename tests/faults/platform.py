@@ -100,9 +100,11 @@ class Platform:
         """Provision a component again, as a run does; returns what was changed."""
         component, manifests = self.components[name], json.loads(json.dumps(self.manifests[name]))
         objects = engine.provision(self.cluster, component, manifests, quiet, check_mode=False)
+        premises, steps = configure.parse(component)
+        configured = configure.apply(self.cluster, component, premises, check_mode=False)
         awaited = [item for item in manifests if item["kind"] in WORKLOADS]
         wait_ready(self.cluster, awaited, name, READY_SECONDS, quiet)
-        configured = configure.apply(self.cluster, component, check_mode=False)
+        configured += configure.apply(self.cluster, component, steps, check_mode=False)
         return [*objects.created, *objects.changed, *configured]
 
     # Hands to break things with

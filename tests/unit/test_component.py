@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.platform.plugins.module_utils import configure
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
@@ -73,3 +74,10 @@ def test_build_takes_plain_data() -> None:
 def test_build_says_where_and_what(raw: dict[str, Any], message: str) -> None:
     with pytest.raises(PlatformError, match=message):
         build(Example, raw, "here")
+
+
+def test_steps_that_are_premises_come_first() -> None:
+    user = {"type": "mlflow_user", "service": {"name": "mlflow", "port": 5000}, "admin": "a", "credentials": "b"}
+    spec = {**MINIMAL, "configure": (user, {**user, "premise": True})}
+    premises, others = configure.parse(Component.parse(spec))
+    assert [step.premise for step in (*premises, *others)] == [True, False]

@@ -7,6 +7,8 @@ Adding a step: a frozen dataclass of its parameters with an `apply` method, list
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, parse_typed
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
@@ -26,13 +28,18 @@ STEPS: dict[str, type[Step]] = {
 }
 
 
-def apply(cluster: Cluster, component: Component, check_mode: bool) -> list[str]:
-    """Perform the steps of a component whose workloads are ready; returns what was changed, one line each.
+def parse(component: Component) -> tuple[list[Step], list[Step]]:
+    """The steps of a component: those that are premises, which come before its workloads are ready, and the others."""
+    where = f"component_spec of {component.name}: configure"
+    steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
+    return [step for step in steps if step.premise], [step for step in steps if not step.premise]
+
+
+def apply(cluster: Cluster, component: Component, steps: Iterable[Step], check_mode: bool) -> list[str]:
+    """Perform steps of a component; returns what was changed, one line each.
 
     Raises PlatformError with the step and what its client library said.
     """
-    where = f"component_spec of {component.name}: configure"
-    steps = [parse_typed(raw, STEPS, where) for raw in component.configure]
     changes: list[str] = []
     with Forwards(cluster) as forwards:
         access = Access(cluster, forwards, component.namespace)

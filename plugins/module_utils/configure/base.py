@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Service
 
 
 @dataclass(frozen=True)
 class Step(ABC):
-    """One step of configuration of the service at `service`."""
+    """One step of configuration of the service at `service`.
+
+    A `premise` is told another component's service: the pods cannot become ready without, and are not waited for.
+    """
 
     service: Service
+    premise: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def apply(self, access: Access, check_mode: bool) -> list[str]:
