@@ -110,25 +110,27 @@ func (o controllerOptions) run(ctx context.Context) error {
 	healthServer := healthz.NewServer(20 * time.Second)
 	group.Go(func() error { return healthServer.Start(ctx, health) })
 	group.Go(func() error {
-		if o.elect {
-			if err := o.lead(ctx, shared, healthServer.LeaderHealthzAdaptor); err != nil {
-				return err
-			}
+		control := func(ctx context.Context) error { return o.control(ctx, factory, shared) }
+		if !o.elect {
+			return control(ctx)
 		}
-		return o.control(ctx, factory, shared)
+		return o.lead(ctx, shared, healthServer.LeaderHealthzAdaptor, control)
 	})
 	return group.Wait()
 }
 
-// lead returns once this process holds the lease; losing it later ends the process.
-func (o controllerOptions) lead(ctx context.Context, shared *controller.Context, watchdog *leaderelection.HealthzAdaptor) error {
+// lead does `work` while this process holds the lease, and gives it back when the work has ended.
+func (o controllerOptions) lead(
+	ctx context.Context, shared *controller.Context, watchdog *leaderelection.HealthzAdaptor,
+	work func(context.Context) error,
+) error {
 	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.electNamespace,
 		"cert-manager-controller", resourcelock.ResourceLockConfig{Identity: replica(), EventRecorder: shared.Recorder},
 		shared.RESTConfig, renewDeadline)
 	if err != nil {
 		return err
 	}
-	leading, lost := make(chan struct{}), make(chan struct{})
+	leading, ended := make(chan struct{}), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock:            lock,
 		LeaseDuration:   leaseDuration,
@@ -138,26 +140,39 @@ func (o controllerOptions) lead(ctx context.Context, shared *controller.Context,
 		WatchDog:        watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(leading) },
-			OnStoppedLeading: func() {
-				if ctx.Err() == nil {
-					logs.Log.Error(errors.New("lease lost"), "another replica leads now")
-					logs.FlushLogs()
-					panic("lease lost")
-				}
-				close(lost)
-			},
+			OnStoppedLeading: func() {},
 		},
 	})
 	if err != nil {
 		return err
 	}
-	go elector.Run(ctx)
+	electing, giveBack := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		elector.Run(electing)
+		close(ended)
+	}()
+	defer func() {
+		giveBack()
+		<-ended
+	}()
 	select {
 	case <-leading:
+	case <-ctx.Done():
 		return nil
-	case <-lost:
-		return ctx.Err()
 	}
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		<-ended
+		stop()
+	}()
+	if err := work(working); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		return errors.New("the lease is lost: another replica leads now")
+	}
+	return nil
 }
 
 // control runs every controller that is compiled in until the context ends.
