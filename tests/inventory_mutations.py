@@ -40,6 +40,7 @@ WRONG_TYPES: Mapping[str, tuple[Any, ...]] = {
     "str": (17, True, ["text"], {"a": "text"}, None),
     "path": (17, ["text"], None),
     "int": ("many", "5000", True, [1], {"a": 1}, None),
+    "float": ("much", "0.5", True, [0.5], None),
     "bool": ("yes", "maybe", 1, [True], None),
     "list": ("a,b", 1, {"a": 1}, None),
     "dict": ("a=b", ["a"], 1, None),
@@ -58,11 +59,13 @@ WRONG_VALUES: Mapping[str, tuple[Any, ...]] = {
     "identifier": ("my-db", "1db", "db; drop"),
     "image": ("MLflow:latest", "mlflow:a b", "mlflow@sha256:abc"),
     "network_or_primary": ("secondary", "10.0.0.1/8"),
+    "number": (-1,),
     "percent": (0, 101),
     "port": (65536, -1, 100000),
     "port_range": ("32767-30000", "30000", "0-70000"),
     "postgresql_uri": ("mysql://u:p@db/x", "postgresql://db", "db.example.org"),
     "registry": ("https://registry.example.org", "a b"),
+    "resource_name": ("gpu", "nvidia.com/", "nvidia com/gpu"),
     "resources": ({"requests": {"memory": "12 Gb"}}, {"limit": {"cpu": 1}}, {"requests": {"cpu": "1x"}}, []),
     "s3_uri": ("/mlflow", "s3://", "https://s3.example.org", "s3://My_Bucket"),
     "size": ("5GB", "5 Gi", "lots", "500m", "-5Gi"),
@@ -272,20 +275,24 @@ def _missing_requirement(site: Site, chance: random.Random) -> tuple[str, str]:
     ]
     need, variable = chance.choice(needs)
     del site.components[need]
-    return variable, ""
+    return variable or need, ""
 
 
 def _twice(site: Site, chance: random.Random) -> tuple[str, str]:
     """An external endpoint, and the component that it stands for."""
-    uris = {"s3": "https://s3.example.org", "backend": "postgresql://u:p@db.example.org/x"}
+    uris = {
+        "s3": "https://s3.example.org",
+        "backend": "postgresql://u:p@db.example.org/x",
+        "tracking": "https://mlflow.example.org",
+    }
     needs = [
         (name, variable, next(uri for word, uri in uris.items() if word in variable))
         for name, description in descriptions(site).items()
         for need, variable in description.requires.items()
-        if need in site.components and variable not in site.components[name]
+        if variable and need in site.components and variable not in site.components[name]
     ]
     name, variable, uri = chance.choice(needs)
-    login = {"mlflow_aws_access_key_id": "a", "mlflow_aws_secret_access_key": "b"} if "s3" in variable else {}
+    login = {f"{name}_aws_access_key_id": "a", f"{name}_aws_secret_access_key": "b"} if "s3" in variable else {}
     site.set(name, {variable: uri, **login})
     return variable, "hosts.yml"
 

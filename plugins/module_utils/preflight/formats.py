@@ -178,7 +178,6 @@ def port_range(value: Any) -> range | None:
 
 FORMATS: dict[str, Format] = {
     "address": _address,
-    "amount": _between(0, None, "a number"),
     "bucket": _pattern(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "3 to 63 of a-z, 0-9, . and -", 63),
     "certificates": _read_by(certificates.read, "PEM text or the path of a PEM file"),
     "cidr": _network,
