@@ -25,14 +25,15 @@ class ActionModule(ComponentAction):
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         **ComponentAction.ARGUMENTS,
-        "timeout_seconds": {"type": "float", "default": 30.0},
+        "timeout_seconds": {"type": "float"},
         "full": {"type": "bool", "default": False},
         "fail_on_unhealthy": {"type": "bool", "default": True},
     }
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
-        checks = validate(cluster, component, arguments["timeout_seconds"], self.say, self.authorities())
+        seconds = arguments["timeout_seconds"] or component.checks_seconds
+        checks = validate(cluster, component, seconds, self.say, self.authorities())
         if all(check["healthy"] for check in checks):
             mark(self.task_vars, component.name, healthy=True)  # those that wait need not wait for the full checks
             if arguments["full"]:

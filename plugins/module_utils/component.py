@@ -24,7 +24,7 @@ class Component:
     there is none); `after` names those that it comes after where the inventory has them. `upstream`
     are objects of other projects (see upstream.py). `namespaces` maps those it has besides its own to
     their Pod Security level. `access` says how people reach it.
-    `timeout_seconds` bounds one wait or one validation.
+    `timeout_seconds` bounds one wait for workloads, `checks_seconds` the quick checks after it.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Component:
     checks: tuple[Mapping[str, Any], ...] = ()
     access: tuple[Mapping[str, Any], ...] = ()
     timeout_seconds: float = 300.0
+    checks_seconds: float = 30.0
 
     @property
     def spaces(self) -> dict[str, str]:

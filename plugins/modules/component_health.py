@@ -10,9 +10,8 @@ description:
     passed. Services are reached through the API server, so it works from any controller.
 options:
   timeout_seconds:
-    description: Seconds for all quick checks together, after the workloads are ready.
+    description: Seconds for all quick checks together, after the workloads are ready; the component's own by default.
     type: float
-    default: 30.0
   full:
     description:
       - Whether the full checks are run too, which may take minutes, once the quick ones are healthy.

@@ -88,7 +88,7 @@ class Platform:
         if without == "rollout":
             return {"rollout": {"name": "rollout", "healthy": True, "message": ""}}
         component = replace(component, checks=checks)
-        found = health.validate(self.cluster, component, 30.0, self.said.append)
+        found = health.validate(self.cluster, component, component.checks_seconds, self.said.append)
         found += health.validate_fully(self.cluster, component) if full else []
         return {outcome["name"]: outcome for outcome in found}
 

@@ -36,7 +36,10 @@ def test_secrets_are_typed_and_live_in_the_component_s_namespace() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"chekcs": []}, "component_spec of web: unknown key 'chekcs'; allowed are access, after, checks, configure"),
+        (
+            {"chekcs": []},
+            "component_spec of web: unknown key 'chekcs'; allowed are access, after, checks, checks_seconds",
+        ),
         ({"namespaces": {"web-2": "strict"}}, "namespaces.web-2 is 'strict'; allowed are privileged, baseline"),
         ({"pod_security": "strict"}, "pod_security is 'strict'; allowed are privileged, baseline, restricted"),
         ({"secrets": [{"nam": "s"}]}, "secrets: {'nam': 's'} must have a name"),

@@ -62,9 +62,17 @@ class Api:
         if kind == "ConfigMap":
             return {"data": dict(self.configuration)}
         url = f"http://{self.host.format(name=name, namespace=namespace)}"
+        if not self.ready:
+            return {}
         return {"status": {"url": url, "conditions": [{"type": "Ready", **self.ready}]}}
 
+    def last_lines(self, pod: Object, container: str, lines: int) -> list[str]:
+        told = {"ERROR": "Unauthorized", "INFO": "an event that tells of an error"}
+        return [f'{{"severity":"{level}","message":"{text}","error":"expired"}}' for level, text in told.items()]
+
     def list(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Object]:
+        if kind == "Pod":
+            return [{"metadata": {"name": "controller-0"}}]
         if kind == "Deployment":
             return [{"status": {"replicas": self.pods} if self.pods else {}}]
         assert selector == "mlops.platform/probe=true"
@@ -212,7 +220,13 @@ def test_a_service_of_which_nothing_is_known_is_waited_for_until_the_deadline(ap
     started = time.monotonic()
     with pytest.raises(CheckFailed, match="the service did not get ready: Deploying"):
         SERVES.run(access(api, gateway, seconds=2.0))
-    assert 0.9 < time.monotonic() - started < 2.5
+    assert 1.5 < time.monotonic() - started < 3
+
+
+def test_a_controller_that_does_nothing_is_quoted(api: Api, gateway: int) -> None:
+    api.ready = {}
+    with pytest.raises(CheckFailed, match="does nothing about the service; controller-0 says: Unauthorized: expired"):
+        SERVES.run(access(api, gateway, seconds=1.5))
 
 
 @pytest.mark.parametrize(

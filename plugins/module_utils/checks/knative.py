@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import conditions
-from ansible_collections.mlops.platform.plugins.module_utils.waiting import Waker
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import Waker, complaint
 
 SERVING = "serving.knative.dev/v1"
 INGRESS = "networking.internal.knative.dev/v1alpha1"
@@ -39,8 +40,8 @@ LEFT_SECONDS = 600
 """The age at which a service of a check is one that a killed run left."""
 COLD_SECONDS = 60.0
 """The time that an answer may take where a pod must be started for it."""
-LAST_SECONDS = 1.0
-"""Time before the deadline in which a failure is put into words."""
+LAST_SECONDS = 0.2
+"""Time before the deadline in which a failure is put into words: too little for another try."""
 WARM_REQUESTS = 5
 SHORTEST_WINDOW = "6s"
 """The shortest window that the autoscaler takes (WindowMin in knative.dev/serving/pkg/apis/autoscaling)."""
@@ -244,6 +245,8 @@ class Probe:
         if not late or nobody:
             return nobody
         found = self.access.cluster.get(SERVING, "Service", self.name, space) or {}
+        if not conditions(found):
+            return f"Knative's controller does nothing about the service{self._controller_says()}"
         return f"the service did not get ready: {_said(conditions(found).get('Ready', {}))}"
 
     def _why_not_zero(self, late: bool) -> str:
@@ -255,6 +258,14 @@ class Probe:
             return ""
         pods = sum((item.get("status") or {}).get("replicas", 0) for item in self._deployments())
         return f"the service still has {pods} pod{self._nobody()}"
+
+    def _controller_says(self) -> str:
+        """The last complaint of Knative's controller, as the end of a sentence; "" where it has none."""
+        for pod in self.access.cluster.list("v1", "Pod", self.access.namespace, "app=controller"):
+            lines = self.access.cluster.last_lines(pod, "controller", lines=50)
+            if told := complaint([line for line in lines if '"severity":"INFO"' not in line]):
+                return f"; {pod['metadata']['name']} says: {_message(told)}"
+        return ""
 
     def _deployments(self) -> Sequence[Object]:
         selector = f"serving.knative.dev/service={self.name}"
@@ -273,6 +284,15 @@ class Probe:
 def _said(condition: Mapping[str, Any]) -> str:
     """What a condition says of its reason."""
     return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key)) or "no word yet"
+
+
+def _message(line: str) -> str:
+    """What a line of a log says, which Knative writes as JSON."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line
+    return ": ".join(str(found[key]) for key in ("message", "error") if found.get(key)) or line
 
 
 def _remove_left(access: Access) -> None:
