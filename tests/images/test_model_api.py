@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = [5.1, 3.5, 1.4, 0.2]
 
 
-def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+def until(look: Callable[[], Any], seconds: float = 120) -> Any:
     """What `look` finds when it finds something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -78,7 +79,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     url = f"http://127.0.0.1:{port}"
     with program(*arguments, log=folder / "log", **settings), pytest.MonkeyPatch.context() as patch:
-        until(lambda: requests.get(f"{url}/health", timeout=5).ok, 60)
+        until(lambda: requests.get(f"{url}/health", timeout=5).ok, 240)
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(url)
         mlflow.set_experiment("model-api")
@@ -335,6 +336,20 @@ def test_a_model_without_signature_and_probabilities(registry: str, tmp_path: Pa
         assert "expecting 4 features" in api.predict([ROW[:3]]).json()["error"]
         assert "the model has no signature" in api.predict([["x", 1, 2, 3]]).json()["error"]
         assert api.metric("model_api_predictions_total", **{"class": OTHER}) == 1
+
+
+def test_more_than_may_wait_is_refused_at_once(registry: str, iris: Api, tmp_path: Path) -> None:
+    assert iris
+    with service(tmp_path, registry, "iris", MODEL_API_THREADS="1", MODEL_API_MAX_WAITING="1") as api:
+        rows = [ROW] * 500
+        with ThreadPoolExecutor(30) as pool:
+            jobs = [pool.submit(requests.post, f"{api.url}/predict", json={"features": rows}, timeout=30)
+                    for _ in range(60)]  # fmt: skip
+            answers = [job.result() for job in jobs]
+        assert {answer.status_code for answer in answers} == {200, 503}
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert (refused.headers["Retry-After"], "1 requests wait already" in refused.text) == ("1", True)
+        assert api.get("/ready").ok
 
 
 def test_a_model_that_is_registered_later_is_waited_for(registry: str, tmp_path: Path) -> None:

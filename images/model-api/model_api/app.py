@@ -60,8 +60,8 @@ class Watch:
             return
         started, status, read = time.perf_counter(), 500, 0
         refusal = f"the body has more than {self._max_body_bytes} bytes, which is the limit"
-        too_long = problem(413, refusal)
-        too_long.headers["connection"] = "close"  # what is left of the body is not read
+        # What is left of the body is not read.
+        too_long = problem(413, refusal, headers={"Connection": "close"})
 
         async def limited() -> Message:
             nonlocal read
@@ -86,9 +86,11 @@ class Watch:
             self._metrics.answered(route, status, time.perf_counter() - started)
 
 
-def problem(status: int, error: str, fields: list[dict[str, str]] | None = None) -> JSONResponse:
+def problem(
+    status: int, error: str, fields: list[dict[str, str]] | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
     """Every refusal has this shape: a sentence, and the fields of the request that it is about."""
-    return JSONResponse({"error": error, "fields": fields or []}, status)
+    return JSONResponse({"error": error, "fields": fields or []}, status, headers)
 
 
 def create(settings: Settings) -> FastAPI:
@@ -126,6 +128,9 @@ def create(settings: Settings) -> FastAPI:
         if len(body.features) > settings.max_rows:
             said = f"features has {len(body.features)} rows; allowed are {settings.max_rows} in one request"
             return problem(422, said, [{"field": "features", "message": said}])
+        if limiter.statistics().tasks_waiting >= settings.max_waiting:
+            said = f"{settings.max_waiting} requests wait already, which is the limit: try again later"
+            return problem(503, said, headers={"Retry-After": "1"})
         found = await to_thread.run_sync(model.predict, body.features, limiter=limiter)
         metrics.predicted(found.predictions, model.classes)
         return JSONResponse(

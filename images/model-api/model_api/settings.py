@@ -20,7 +20,8 @@ class Settings:
     `model_uri` is what MLflow's clients take (models:/iris@champion, models:/iris/3, s3://bucket/path...), or is made
     of MODEL_API_MODEL_NAME and MODEL_API_MODEL_ALIAS. Where the tracking server is, and the login, say MLflow's own
     variables MLFLOW_TRACKING_URI, _USERNAME and _PASSWORD. `authorities` is a PEM file of certificates to trust
-    besides the public ones; `threads` is how many requests are predicted at a time.
+    besides the public ones; `threads` is how many requests are predicted at a time,
+    `max_waiting` how many may wait for that; more are refused at once, so that a pod that cannot keep up stays ready.
     """
 
     model_uri: str
@@ -29,6 +30,7 @@ class Settings:
     max_rows: int = 1000
     max_body_bytes: int = 1 << 20
     threads: int = 2
+    max_waiting: int = 200
     shutdown_seconds: int = 20
     authorities: str = ""
 
@@ -46,6 +48,7 @@ class Settings:
             max_rows=_whole(environment, "MAX_ROWS", cls.max_rows, 1_000_000),
             max_body_bytes=_whole(environment, "MAX_BODY_BYTES", cls.max_body_bytes, 1 << 30),
             threads=_whole(environment, "THREADS", cls.threads, 64),
+            max_waiting=_whole(environment, "MAX_WAITING", cls.max_waiting, 100_000),
             shutdown_seconds=_whole(environment, "SHUTDOWN_SECONDS", cls.shutdown_seconds, 3600),
             authorities=environment.get(f"{PREFIX}AUTHORITIES", ""),
         )
@@ -66,6 +69,8 @@ def prepare(environment: MutableMapping[str, str], authorities: str, folder: Pat
     environment.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     environment.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     environment.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Else it lists what a model was logged with besides what it needs.
+    environment.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     if authorities:
         import certifi
 

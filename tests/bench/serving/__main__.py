@@ -85,6 +85,8 @@ class Bench:
         target = service.edge
         if way == "pod":
             places = tuple((address, service.port) for address in self.pods(service))
+            if not places:
+                raise Failed(f"{service.name} has no pod that is ready, {rate:g} requests a second are too many for it")
             target = Target(places, target.host, target.path, target.body)
         began, busy, started = watch.now, busy_seconds(), time.monotonic()
         measured = load.run(target, rate, seconds)
