@@ -39,6 +39,10 @@ REQUEST = re.compile(r'" [1-5]\d\d\b')
 COMPLAINT = re.compile(
     r"error|fatal|fail|denied|cannot|could not|invalid|no such|not found|unable|panic", re.IGNORECASE
 )
+EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception): \S")
+"""The last line of a traceback of Python that says more than the exception's name."""
+LAST_LINES = 60
+"""So many lines from its end on is what a container says why it ended: servers say goodbye in some, too."""
 Progress = Callable[[str], None]
 Listed = Callable[[str, str, str], Sequence[Object]]
 """Lists objects by (apiVersion, kind, namespace), each list once in one look at the cluster."""
@@ -273,15 +277,19 @@ def _newest_event(listed: Listed, namespace: str, pods: Iterable[Mapping[str, An
 
 def _last_words(cluster: Cluster, pod: Mapping[str, Any], container: str) -> str:
     """The last line in which a container complained before it ended, or else the last one."""
-    lines = cluster.last_lines(pod, container)
+    lines = cluster.last_lines(pod, container, LAST_LINES)
     last = complaint(lines) or next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {last}" if last else ""
 
 
 def complaint(lines: Sequence[str]) -> str:
-    """The last of some lines of a log that complains of something; requests that failed are not a cause."""
+    """The last of some lines of a log that complains of something; requests that failed are not a cause.
+
+    An exception says more than what is told of the end that it led to.
+    """
     found = [line.strip() for line in lines if COMPLAINT.search(line) and not REQUEST.search(line)]
-    return found[-1] if found else ""
+    exceptions = [line for line in found if EXCEPTION.match(line)]
+    return [*found, *exceptions][-1] if found else ""
 
 
 def _refusal(listed: Listed, workload: Object) -> str | None:

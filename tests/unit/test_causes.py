@@ -83,6 +83,8 @@ def test_the_last_complaint_of_a_log() -> None:
     ]
     assert waiting.complaint(lines) == "OSError: [Errno 28] No space left on device"
     assert waiting.complaint(["INFO all is well"]) == ""
+    goodbye = ["RuntimeError: no weights are here", "INFO: shutting down", "asyncio.exceptions.CancelledError"]
+    assert waiting.complaint(goodbye) == "RuntimeError: no weights are here"
 
 
 class Logs:
@@ -91,7 +93,7 @@ class Logs:
     def __init__(self, *lines: str) -> None:
         self._lines = list(lines)
 
-    def last_lines(self, pod: Mapping[str, Any], container: str) -> list[str]:
+    def last_lines(self, pod: Mapping[str, Any], container: str, lines: int = 0) -> list[str]:
         return self._lines
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import urllib3
@@ -71,8 +71,10 @@ class InferenceCheck(Check):
     def client(self, access: Access) -> Iterator[predict.V2Client]:
         """A client of the endpoint: as people outside have it, or inside the cluster where there is no edge."""
         if self.edge:
-            outside = build(EdgeCheck, {**self.edge, "name": self.name}, self.name)
-            with outside.connections(access, CONNECTIONS) as pool:
+            service = Service.parse(self.edge.get("service"), self.name)
+            outside = build(EdgeCheck, {**self.edge, "name": self.name, "service": service}, self.name)
+            # The route stands beside the Service that it leads to.
+            with outside.connections(replace(access, namespace=self.service.namespace), CONNECTIONS) as pool:
                 yield predict.V2Client(pool, outside.host, self.endpoint)
         else:
             with urllib3.HTTPConnectionPool(*access.address(self.service), maxsize=CONNECTIONS) as pool:
