@@ -97,7 +97,7 @@ def provision(
             (result.created if item.reason == "absent" else result.changed).append(title(item.manifest))
         result.removed = [_told(name) for name in orphans]
         return result
-    _try_again(cluster, component)
+    pods = _try_again(cluster, component)
     if not differing and not orphans:
         return result
 
@@ -121,6 +121,7 @@ def provision(
         wait_admitted(cluster, last, admission, component.name, component.timeout_seconds, progress)
         progress(_sending(last))
         answers |= send(cluster, last)[0]
+    _renew_tokens(cluster, pods, differing.values())
     _count(result, [item for key, item in differing.items() if key in answers], present, answers)
     result.removed = [_told(name) for name in orphans if _remove(cluster, name)]
     kept = {key: value for key, value in memory.items() if key not in orphans}
@@ -248,16 +249,31 @@ def _orphans(manifests: Sequence[Manifest], applied: Iterable[str]) -> list[str]
     return [key for key in sorted(applied) if key not in wanted and key.split("/")[-3] not in KEPT_KINDS]
 
 
-def _try_again(cluster: Cluster, component: Component) -> None:
-    """Delete pods that back off since an earlier run.
+def _try_again(cluster: Cluster, component: Component) -> list[Object]:
+    """Delete pods that back off since an earlier run; returns the component's others.
 
     What they lacked may be there now; their own next try comes minutes later, and until then they look like a failure
     of this run.
     """
+    left: list[Object] = []
     for pod in pods_of(cluster, component):
         problem = pod_problem(pod)
         if problem and problem.final:
             cluster.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+        else:
+            left.append(pod)
+    return left
+
+
+def _renew_tokens(cluster: Cluster, pods: Iterable[Object], sent: Iterable[Difference]) -> None:
+    """Delete pods from before whose ServiceAccount was missing: their tokens are of the old one, good for nothing."""
+    absent = [item.manifest for item in sent if item.reason == "absent"]
+    accounts = [item["metadata"] for item in absent if item["kind"] == "ServiceAccount"]
+    made = {(metadata.get("namespace"), metadata["name"]) for metadata in accounts}
+    for pod in pods:
+        space, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        if (space, pod.get("spec", {}).get("serviceAccountName")) in made:
+            cluster.delete("v1", "Pod", name, space)
 
 
 def pods_of(cluster: Cluster, component: Component) -> list[Object]:

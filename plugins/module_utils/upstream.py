@@ -31,6 +31,7 @@ INJECTED = "cert-manager.io/inject-"
 """Begins the annotations that name a Certificate or Secret as namespace/name."""
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label by which the API server lets a Namespace be selected by its name."""
+VERSION_LABEL = "app.kubernetes.io/version"
 Say = Callable[[str], None]
 
 
@@ -77,8 +78,9 @@ def read(wanted: Upstream, cache: Path, say: Say, authorities: str = "", locks: 
         lines = kept
     found = list(_adapted(lines, wanted))
     for item in found:
-        annotations = item["metadata"].get("annotations") or {}
-        item["metadata"]["annotations"] = {**annotations, UPSTREAM: str(pin)}
+        metadata = item["metadata"]
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), UPSTREAM: str(pin)}
+        (metadata.get("labels") or {}).pop(VERSION_LABEL, None)  # the component's says more than "devel"
     return [item for item in found if item["kind"] != "Namespace"]  # the engine makes them, with their level
 
 

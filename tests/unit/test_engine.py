@@ -485,3 +485,18 @@ def test_a_component_has_namespaces_with_levels_of_their_own(site: Site) -> None
     site.store.apply(stuck)
     site.run(*WEB)
     assert site.store.writes == ["delete Pod crashed"]
+
+
+def test_pods_whose_account_was_missing_get_tokens_of_the_new_one(site: Site) -> None:
+    account = make("ServiceAccount", "web")
+    site.store.resources[("v1", "ServiceAccount")] = Resource("v1", "ServiceAccount", "serviceaccounts", True)
+    site.run(account, *WEB)
+    for name, user in (("mine", "web"), ("other", "default")):
+        running = make("Pod", name, spec={"serviceAccountName": user}, status={"phase": "Running"})
+        running["metadata"]["labels"] = {"mlops.platform/component": "web"}
+        site.store.apply(running)
+    site.run(account, *WEB)
+    assert site.store.writes == []
+    site.store.delete("v1", "ServiceAccount", "web", "ml")
+    assert site.run(account, *WEB).created == ["ServiceAccount ml/web"]
+    assert site.store.writes == ["ServiceAccount web", "delete Pod mine", "ConfigMap mlops-platform-web"]

@@ -29,7 +29,7 @@ data: {sidecar: ko://example.org/web/sidecar, note: ko://example.org/web/sidecar
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: config-b, namespace: web-system}
+metadata: {name: config-b, namespace: web-system, labels: {app.kubernetes.io/version: devel, a: b}}
 data: {since: 2020-01-01}
 """
 HOOK = """
@@ -79,6 +79,7 @@ def test_objects_come_in_order_and_say_where_from(machine: Machine) -> None:
     ], "namespaces are the engine's"  # fmt: skip
     assert {item["metadata"]["annotations"][UPSTREAM] for item in found} == {f"{MODULE}@{VERSION}"}
     assert found[1]["data"] == {"since": "2020-01-01"}, "a date is a text"
+    assert found[1]["metadata"]["labels"] == {"a": "b"}, "the version is the component's"
 
 
 def test_yaml_is_parsed_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
