@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAMESPACE = "models"
 BUCKET = "mlflow-artifacts"
 API = "serving.kserve.io/v1beta1"
-READY_SECONDS = 180
+READY_SECONDS = 300
 FEATURES, CLASSES = load_iris(return_X_y=True)
 ROWS = FEATURES[::10]
 REQUEST = {
