@@ -12,7 +12,7 @@ import collection_names  # noqa: F401  (makes the collection importable)
 import pytest
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.mlops.platform.plugins.module_utils.health import node_address
+from ansible_collections.mlops.platform.plugins.module_utils.gateway import node_address
 
 INVENTORY = Path(__file__).parent / "inventory" / "group_vars" / "platform.yml"
 NAMESPACE = "mlops"

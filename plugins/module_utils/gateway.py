@@ -62,10 +62,21 @@ def entrance(cluster: Cluster, name: str, namespace: str) -> tuple[str, int]:
     """Where people outside find a Gateway: an address ("" where only the cluster has one) and the port for HTTPS."""
     found = gateway(cluster, name, namespace)
     outer, behind = port(found, "HTTPS"), service(cluster, name, namespace)
-    if behind and behind["spec"]["type"] == "NodePort":
-        outer = next(item["nodePort"] for item in behind["spec"]["ports"] if item["port"] == outer)
-    inside = behind and behind["spec"]["type"] == "ClusterIP"
-    return next(iter([] if inside else addresses(found)), ""), outer
+    kind = behind["spec"]["type"] if behind else ""
+    if behind and kind == "NodePort":
+        return node_address(cluster), next(
+            item["nodePort"] for item in behind["spec"]["ports"] if item["port"] == outer
+        )
+    return next(iter([] if kind == "ClusterIP" else addresses(found)), ""), outer
+
+
+def node_address(cluster: Cluster) -> str:
+    """The internal address of a node, at which its node ports answer."""
+    for node in cluster.list("v1", "Node"):
+        for address in node["status"]["addresses"]:
+            if address["type"] == "InternalIP":
+                return str(address["address"])
+    raise PlatformError("the cluster has no node with an internal address")
 
 
 def url(host: str, port: int) -> str:
@@ -137,11 +148,16 @@ def unseen(found: Object, route: Object | None = None) -> str:
     return ""
 
 
-def complaints(found: Object, route: Object | None = None) -> list[str]:
-    """What is wrong by the status of a Gateway, its listeners, and a route on it; one line each."""
+def complaints(found: Object, route: Object | None = None, behind: Object | None = None) -> list[str]:
+    """What is wrong by the status of a Gateway, its listeners, and a route on it; one line each.
+
+    `behind` is its Service: only one for a load balancer waits for an address, others are reached by the nodes'.
+    """
     whole = {**found, "kind": "Gateway"}
     status = found.get("status") or {}
-    lines = list(_untrue(title(whole), status.get("conditions") or []))
+    addressed = behind is None or behind["spec"]["type"] == "LoadBalancer"
+    about = [item for item in status.get("conditions") or [] if addressed or item.get("reason") != "AddressNotAssigned"]
+    lines = list(_untrue(title(whole), about))
     for listener in status.get("listeners") or []:
         lines += _untrue(f"listener {listener['name']} of {title(whole)}", listener.get("conditions") or [])
     for parent in _parents(found, route) if route else []:

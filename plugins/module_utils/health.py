@@ -28,6 +28,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory, pods_of
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+from ansible_collections.mlops.platform.plugins.module_utils.gateway import node_address
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, title
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
@@ -323,15 +324,6 @@ def _at_edge(cluster: Cluster, host: str, service: Service, raw: Mapping[str, An
     """The URL of a host at the edge."""
     port = 443 if raw.get("openshift") else gateway.entrance(cluster, service.name, service.namespace)[1]
     return gateway.url(host, port)
-
-
-def node_address(cluster: Cluster) -> str:
-    """The internal address of a node, at which its node ports answer."""
-    for node in cluster.list("v1", "Node"):
-        for address in node["status"]["addresses"]:
-            if address["type"] == "InternalIP":
-                return str(address["address"])
-    raise PlatformError("the cluster has no node with an internal address")
 
 
 def evidence(cluster: Cluster, component: Component) -> dict[str, Any]:

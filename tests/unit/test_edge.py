@@ -64,6 +64,8 @@ class Stub:
         return self.objects.get((kind, name))
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+        if kind == "Node":
+            return [{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.9"}]}}]
         return self.services if "owning-gateway-name=platform" in selector else []
 
     def port(self, namespace: str, service: str, port: int) -> int:
@@ -225,13 +227,18 @@ def test_what_the_gateway_complains_of_comes_first(plain: int) -> None:
     assert str(failure.value).startswith(said + f"https://{HOST}/: ")
 
 
-def test_an_answer_does_not_outweigh_a_complaint(secure: int) -> None:
-    nowhere = [GOOD[0], condition("Programmed", "AddressNotAssigned", "No addresses")]
-    with pytest.raises(
-        CheckFailed,
-        match=r"^Gateway edge/platform is not Programmed: AddressNotAssigned: No addresses; https://.* answers$",
-    ):
-        CHECK.run(stub(secure, conditions=nowhere).access())
+def of_type(kind: str) -> Object:
+    """The Gateway's Service as one of another type."""
+    return {**SERVICE, "spec": {**SERVICE["spec"], "type": kind}}
+
+
+def test_an_answer_does_not_outweigh_an_address_that_is_missing(secure: int) -> None:
+    there = stub(secure, conditions=[GOOD[0], condition("Programmed", "AddressNotAssigned", "No addresses")])
+    assert CHECK.run(there.access()) == (200, 200)  # people come by the nodes' addresses
+    there.services = [of_type("LoadBalancer")]
+    said = "Gateway edge/platform is not Programmed: AddressNotAssigned: No addresses"
+    with pytest.raises(CheckFailed, match=f"^{said}; https://{HOST}/ answers$"):
+        CHECK.run(there.access())
 
 
 @pytest.mark.parametrize(
@@ -310,11 +317,11 @@ def test_a_router_is_known_by_its_own_name() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("NodePort", ("192.0.2.1", 30443)), ("LoadBalancer", ("192.0.2.1", 443)), ("ClusterIP", ("", 443))],
+    [("NodePort", ("192.0.2.9", 30443)), ("LoadBalancer", ("192.0.2.1", 443)), ("ClusterIP", ("", 443))],
 )
 def test_people_find_the_edge_at_its_address_and_port(kind: str, expected: tuple[str, int]) -> None:
     there = stub(addresses=[{"value": "192.0.2.1"}])
-    there.services = [{**SERVICE, "spec": {**SERVICE["spec"], "type": kind}}]
+    there.services = [of_type(kind)]
     assert gateway.entrance(cast(Cluster, there), "platform", "edge") == expected
 
 

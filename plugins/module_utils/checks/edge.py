@@ -139,8 +139,9 @@ class EdgeCheck(Check):
         if self.openshift:
             return []
         found, route = self._objects(access)
+        behind = gateway.service(access.cluster, *self._gateway(access))
         missing = [f"HTTPRoute {access.namespace}/{self.route} does not exist"] if self.route and not route else []
-        return [*missing, *filter(None, [gateway.unseen(found, route)]), *gateway.complaints(found, route)]
+        return [*missing, *filter(None, [gateway.unseen(found, route)]), *gateway.complaints(found, route, behind)]
 
     def _objects(self, access: Access) -> tuple[Object, Object | None]:
         """The Gateway, and the route where the check names one that is there."""

@@ -78,8 +78,11 @@ class GatewayStep(Step):
 
     def _missing(self, access: Access) -> str:
         """What the Gateway waits for: to be looked at, proxies, an address. What else it complains of checks tell."""
-        found = gateway.gateway(access.cluster, self.service.name, self.service.namespace or access.namespace)
-        own = [item for item in gateway.complaints(found) if item.startswith("Gateway ") and "not Programmed" in item]
+        name, namespace = self.service.name, self.service.namespace or access.namespace
+        found = gateway.gateway(access.cluster, name, namespace)
+        behind = gateway.service(access.cluster, name, namespace)
+        said = gateway.complaints(found, behind=behind)
+        own = [item for item in said if item.startswith("Gateway ") and "not Programmed" in item]
         return gateway.unseen(found) or next(iter(own), "")
 
     def _say(self, message: str) -> None:
