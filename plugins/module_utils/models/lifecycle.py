@@ -15,8 +15,8 @@ from typing import Any
 from ansible_collections.mlops.platform.plugins.module_utils import engine, events, gateway, health
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import reference
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
-from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object, connect
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL
@@ -59,6 +59,22 @@ class Model:
     directory: Path | None
     say: Progress
     check_mode: bool = False
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any], say: Progress, check_mode: bool = False) -> Model:
+        """A model as the action `models` describes it, as plain data."""
+        record = raw["record"]
+        return cls(
+            cluster=connect(raw["kubeconfig"]),
+            record=Record(build(Settings, record["settings"], "the settings of a model"), bool(record["declared"])),
+            serving=build(Serving, raw["serving"], "how models are served"),
+            mlflow=raw["mlflow"],
+            own_server=bool(raw["own_server"]),
+            authorities=raw["authorities"],
+            directory=Path(raw["run_directory"]) if raw["run_directory"] else None,
+            say=say,
+            check_mode=check_mode,
+        )
 
     @property
     def settings(self) -> Settings:
