@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.graph import waves
 from faults.faults import Fault
 from faults.platform import Outcomes, Platform
@@ -72,8 +73,13 @@ class Stage:
 
     def _repair(self) -> None:
         with ThreadPoolExecutor(8) as pool:
-            for wave in waves({name: item.requires for name, item in self._platform.components.items()}):
+            for wave in waves({name: self._before(item) for name, item in self._platform.components.items()}):
                 list(pool.map(self._platform.repair, wave))
+
+    def _before(self, component: Component) -> dict[str, str]:
+        """What a component waits for: what it requires, and what it comes after as far as that is there."""
+        there = self._platform.components
+        return {**component.requires, **{name: "" for name in component.after if name in there}}
 
     def _validate(self, name: str, full: bool) -> tuple[Outcomes, float]:
         started = time.monotonic()
