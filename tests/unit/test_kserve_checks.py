@@ -13,6 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve impor
     KservePodCheck,
     KserveRuntimesCheck,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.checks.lasting import lasting
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Resource
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
@@ -89,7 +90,12 @@ def test_another_mode_is_seen() -> None:
 @pytest.mark.parametrize("check", [ADMISSION, POD])
 def test_a_webhook_that_does_not_answer_says_so(check: KserveAdmissionCheck | KservePodCheck) -> None:
     with pytest.raises(ApiError, match="no endpoints available"):
-        check.run(access(Server(silence)))
+        check.run(access(Server(silence, secrets=SECRETS)))
+
+
+def test_a_denial_is_believed_sooner_than_silence() -> None:
+    assert lasting(ApiError(f"{DENIED}no", 500))
+    assert not lasting(ApiError("failed calling webhook: no endpoints available", 500))
 
 
 def runtime(model_format: str, image: str = "server:1", **fields: object) -> Json:

@@ -120,12 +120,12 @@ class KservePodCheck(Check):
         return self.artifact_root
 
     def run(self, access: Access) -> tuple[object, object]:
+        access.secret(f"{self.namespace}/{self.credentials}", "access-key", "secret-key")
         pod = dry_run(access.cluster, self._pod())
         found = [item for item in pod["spec"].get("initContainers", []) if item["name"] == INITIALIZER]
         if not found:
             raise CheckFailed("KServe puts no storage initializer into the pod of a model", None, self.image)
         observed = _fetching(found[0])
-        access.secret(f"{self.namespace}/{self.credentials}", "access-key", "secret-key")
         expected = {"image": self.image, "endpoint": self.endpoint, "secrets": [self.credentials]}
         wrong = [f"{key} is {observed[key]}, not {value}" for key, value in expected.items() if observed[key] != value]
         expect(observed, expected, f"the storage initializer of a model: {'; '.join(wrong)}")

@@ -21,6 +21,9 @@ PASSING_WORDS = re.compile(
 )
 """How PostgreSQL and its library say the same (https://www.postgresql.org/docs/17/errcodes-appendix.html, 57P)."""
 
+DENIED = "denied the request"
+"""How the API server quotes an admission webhook that answered no."""
+
 
 def lasting(error: Exception) -> bool:
     """Whether trying again is of no use: a service said why it does not do its work, or what it needs is missing."""
@@ -32,4 +35,6 @@ def lasting(error: Exception) -> bool:
         return not PASSING_WORDS.search(str(error))
     if isinstance(error, FlexibleChecksumError):
         return True
-    return isinstance(error, PlatformError) and not isinstance(error, (ApiError, NobodyReady))
+    if isinstance(error, ApiError):
+        return DENIED in str(error)
+    return isinstance(error, PlatformError) and not isinstance(error, NobodyReady)

@@ -22,8 +22,10 @@ def scaled_to_nothing(platform: Platform) -> Iterator[None]:
 
 def webhooks_lead_nowhere(platform: Platform) -> Iterator[None]:
     """Somebody edits the selector of the webhooks' Service."""
+    kserve = platform.at("kserve")
     spec = {"selector": {"control-plane": "kserve-controller"}}
-    platform.at("kserve").patch("v1", "Service", "kserve-webhook-server-service", {"spec": spec})
+    kserve.patch("v1", "Service", "kserve-webhook-server-service", {"spec": spec})
+    kserve.restart("kserve-controller-manager")  # the API server keeps a connection to the pod of before
     yield
 
 
@@ -68,13 +70,13 @@ FAULTS = (
     ),
     Fault(
         "the Secret of models is deleted",
-        "kserve", PODS, 'secrets "minio-models" not found', secret_deleted,
+        "kserve", PODS, "Secret models/minio-models does not exist", secret_deleted,
         others=(("kserve", STORAGE, "Secret models/minio-models does not exist"),),
     ),
     Fault(
         "the webhooks' Service selects no pod",
         "kserve", ADMISSION, "failed calling webhook.*kserve-webhook-server-service", webhooks_lead_nowhere,
-        others=(("kserve", PODS, "failed calling webhook"),), alone=True,
+        others=(("kserve", PODS, "failed calling webhook"),), seconds=45, alone=True,
     ),
     Fault(
         "it is scaled to 0",
