@@ -86,7 +86,8 @@ class Bench:
         if way == "pod":
             places = tuple((address, service.port) for address in self.pods(service))
             if not places:
-                raise Failed(f"{service.name} has no pod that is ready, {rate:g} requests a second are too many for it")
+                self.say(f"{service.name} has no pod that is ready: {rate:g} requests a second were too many for it")
+                return
             target = Target(places, target.host, target.path, target.body)
         began, busy, started = watch.now, busy_seconds(), time.monotonic()
         measured = load.run(target, rate, seconds)
@@ -123,7 +124,7 @@ class Bench:
         return watch
 
     def steady(self, watch: Watch, service: Service, rate: float, seconds: float) -> None:
-        """A constant load through the edge; before and after it, one straight at the pods, to compare with."""
+        """A constant load through the edge, and after it one straight at the pods, to compare with."""
         self.warm(service)
         self.leg(watch, service, "edge", rate, seconds)
         self.leg(watch, service, "pod", rate, max(5.0, seconds / 4))

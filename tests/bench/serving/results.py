@@ -45,6 +45,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     lines = [
         f"Measured on a machine with {machine['processors']} processors and Kubernetes {machine['kubernetes']}; the "
         "load is made on the same machine. Milliseconds are from when a request was due.",
+        "![Percentiles of each way, and pods and load over time](serving-performance.svg)",
         "## A constant load",
         _legs(steady),
         "\n".join(_verdicts(steady)),
@@ -81,7 +82,7 @@ def _verdicts(legs: Sequence[Leg]) -> list[str]:
         edge = ways["edge"]
         goal = "met" if met(edge) else "missed"
         line = f"- {service}: the goal, p95 below {GOAL_MS:.0f} ms without an error, is **{goal}**"
-        if pod := ways.get("pod"):
+        if (pod := ways.get("pod")) and not pod["errors"]:
             ratios = ", ".join(f"{edge[f'{key}_ms'] / pod[f'{key}_ms']:.2f} at {key}" for key in ("p50", "p95", "p99"))
             line += f"; through the edge a request takes {ratios} times as long as straight to the pods"
         lines.append(f"{line}.")
