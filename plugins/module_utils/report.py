@@ -110,7 +110,7 @@ class RunReport:
             self.images_built += result.get("built", [])
         elif done.action == "example_model" and "model" in result:
             self.model = {key: result[key] for key in ("model", "version", "run_id", "accuracy")}
-        if done.action.startswith("component_") or done.action == "model":
+        if (done.action.startswith("component_") and done.action != "component_survey") or done.action == "model":
             about = result.get("component") or {}
             self.component(str(about.get("name", done.host))).take(done)
         if done.failed and done.action != "component_failed":
