@@ -39,7 +39,7 @@ class Api:
     ready: Mapping[str, str] = field(default_factory=lambda: {"status": "True"})
     host: str = "{name}.{namespace}.example.org"
     ingress_class: str = KOURIER
-    configuration: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=lambda: {"enable-scale-to-zero": "true"})
     pods: int = 0
     refusal: str = ""
     left: list[Object] = field(default_factory=list)
@@ -232,7 +232,7 @@ def test_a_controller_that_does_nothing_is_quoted(api: Api, gateway: int) -> Non
 @pytest.mark.parametrize(
     ("told", "cause"),
     [
-        ({"configuration": {"enable-scale-to-zero": "false"}}, "does not say enable-scale-to-zero: true"),
+        ({"configuration": {"enable-scale-to-zero": "false"}}, "config-autoscaler says enable-scale-to-zero: false"),
         ({}, "the service still has 1 pod; Service knative-serving/autoscaler leads nowhere"),
     ],
 )

@@ -114,6 +114,7 @@ class KnativeScaleCheck(KnativeCheck):
     """A service that nobody asks goes to zero pods, and answers again, with the same value, when it is asked."""
 
     def run(self, access: Access) -> tuple[object, object]:
+        _see_zero_allowed(access)
         short = {"window": SHORTEST_WINDOW, "min-scale": "0", "initial-scale": "1", "class": f"kpa.{AUTOSCALING}"}
         with self.made(access, **{f"{AUTOSCALING}/{key}": value for key, value in short.items()}) as probe:
             probe.ask()
@@ -250,10 +251,7 @@ class Probe:
         return f"the service did not get ready: {_said(conditions(found).get('Ready', {}))}"
 
     def _why_not_zero(self, late: bool) -> str:
-        """What keeps the service from going to zero; "" where nothing is known and it is not late."""
-        config = self.access.cluster.get("v1", "ConfigMap", "config-autoscaler", self.access.namespace) or {}
-        if (config.get("data") or {}).get("enable-scale-to-zero", "true") != "true":
-            return "the service keeps its pod: ConfigMap config-autoscaler does not say enable-scale-to-zero: true"
+        """What keeps the service from going to zero; "" where it is not late."""
         if not late:
             return ""
         pods = sum((item.get("status") or {}).get("replicas", 0) for item in self._deployments())
@@ -279,6 +277,13 @@ class Probe:
             except PlatformError as error:
                 return f"; {error}"
         return ""
+
+
+def _see_zero_allowed(access: Access) -> None:
+    """See that Knative's configuration lets services go to zero."""
+    config = access.cluster.get("v1", "ConfigMap", "config-autoscaler", access.namespace) or {}
+    allowed = (config.get("data") or {}).get("enable-scale-to-zero")
+    expect(allowed, "true", f"ConfigMap config-autoscaler says enable-scale-to-zero: {allowed}")
 
 
 def _said(condition: Mapping[str, Any]) -> str:
