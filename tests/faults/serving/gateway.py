@@ -7,6 +7,8 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.gateway import API
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +18,7 @@ from faults.platform import STRANGER, Platform, until
 
 ANSWERS = "answers by TLS"
 PROXIES = "platform-proxies"
+DOMAIN = "mlops.internal"
 ANSWER = {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": "platform"}
 WELCOME = {"type": "ExtensionRef", "extensionRef": ANSWER}
 
@@ -27,25 +30,34 @@ def edit(platform: Platform, kind: str, name: str, spec: dict[str, Any]) -> None
     platform.cluster.request("PATCH", path, query={"fieldManager": STRANGER}, body={"spec": spec}, content_type=merge)
 
 
-def route(component: str, name: str, **rule: Any) -> Inject:
-    """Somebody edits a component's route."""
+def answered(platform: Platform, host: str, *, plain: bool = False) -> int:
+    """The status that a host answers with at the edge now."""
+    edge = EdgeCheck(
+        "look", Service("platform", 443, platform.at("gateway").namespace), f"{host}{DOMAIN}",
+        plain=plain, issuer="platform-ca", issuer_namespace="cert-manager",
+    )  # fmt: skip
+    with platform.at("gateway").access() as access, edge.connections(access) as pool:
+        headers = {"Host": edge.host, "Connection": "close"}
+        return int(pool.request("GET", "/", headers=headers, redirect=False).status)
+
+
+def route(component: str, name: str, host: str, status: int, *, plain: bool = False, **rule: Any) -> Inject:
+    """Somebody edits a component's route, so that its host answers with another status."""
 
     def inject(platform: Platform) -> Iterator[None]:
         edit(platform.at(component), "HTTPRoute", name, {"rules": [rule]})
+        until(lambda: answered(platform, host, plain=plain) == status)
         yield
 
     return inject
 
 
-def route_deleted(component: str, name: str) -> Inject:
-    """Somebody deletes a component's route."""
-
-    def inject(platform: Platform) -> Iterator[None]:
-        here = platform.at(component)
-        assert here.cluster.delete(API, "HTTPRoute", name, here.namespace)
-        yield
-
-    return inject
+def console_route_deleted(platform: Platform) -> Iterator[None]:
+    """Somebody deletes the route of MinIO's console."""
+    here = platform.at("minio")
+    assert here.cluster.delete(API, "HTTPRoute", "minio-console", here.namespace)
+    until(lambda: answered(platform, "minio.") == 404)
+    yield
 
 
 def every_host_taken(platform: Platform) -> Iterator[None]:
@@ -59,6 +71,7 @@ def every_host_taken(platform: Platform) -> Iterator[None]:
             "spec": {"parentRefs": [{"name": "platform", "sectionName": "https"}], "rules": [{"filters": [WELCOME]}]},
         }
     )
+    until(lambda: answered(platform, "nobody.") == 200)
     yield
     here.cluster.delete(API, "HTTPRoute", "stranger", here.namespace)
 
@@ -127,22 +140,22 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "plain HTTP is answered",
         "gateway", "plain HTTP is redirected", "not redirected to HTTPS, but answered 200",
-        route("gateway", "redirect", filters=[WELCOME]),
+        route("gateway", "redirect", "", 200, plain=True, filters=[WELCOME]),
     ),
     Fault(
         "the route leads to a Service that is not there",
         "mlflow", "edge", "HTTPRoute .*/mlflow is not ResolvedRefs: BackendNotFound.*nowhere",
-        route("mlflow", "mlflow", backendRefs=[{"name": "nowhere", "port": 5000}]),
+        route("mlflow", "mlflow", "mlflow.", 500, backendRefs=[{"name": "nowhere", "port": 5000}]),
     ),
     Fault(
         "the route leads to a port that the Service does not have",
         "minio", "edge", "HTTPRoute .*/minio is not ResolvedRefs.*9999",
-        route("minio", "minio", backendRefs=[{"name": "minio", "port": 9999}]),
+        route("minio", "minio", "s3.", 500, backendRefs=[{"name": "minio", "port": 9999}]),
     ),
     Fault(
         "the route of the console is deleted",
         "minio", "console at the edge", "HTTPRoute .*/minio-console does not exist",
-        route_deleted("minio", "minio-console"),
+        console_route_deleted,
     ),
     Fault(
         "the proxies are scaled to 0",
