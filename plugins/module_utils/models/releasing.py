@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -182,19 +183,21 @@ class Releasing:
         with contextlib.ExitStack() as open_until_the_end:
             client = open_until_the_end.enter_context(check.client(access))
             alone: dict[str, predict.V2Client] = {}
+            opening = threading.Lock()
 
-            def ask_one(rows: str, place: str) -> Answer:
-                if place not in alone:
-                    alone[place] = open_until_the_end.enter_context(self._one(access, place, endpoint))
-                return asked(alone[place], rows)
-
-            def asked(of: predict.V2Client, rows: str) -> Answer:
+            def asked(way: Callable[[], predict.V2Client], rows: str) -> Answer:
                 try:
-                    return versions.answer(rows, of.infer(versions.own[rows].request))
-                except urllib3.exceptions.HTTPError as error:
+                    return versions.answer(rows, way().infer(versions.own[rows].request))
+                except (urllib3.exceptions.HTTPError, PlatformError) as error:
                     return Answer(0.0, error=f"{type(error).__name__}: {_short(error)}")
 
-            line = Line(lambda rows: asked(client, rows), ask_one)
+            def one(place: str) -> predict.V2Client:
+                with opening:
+                    if place not in alone:
+                        alone[place] = open_until_the_end.enter_context(self._one(access, place, endpoint))
+                return alone[place]
+
+            line = Line(lambda rows: asked(lambda: client, rows), lambda rows, place: asked(lambda: one(place), rows))
             services = {number: found[KIND] for number, found in made.items()}
             arguments = (model.cluster, services, line, self._rules, model.say, self._tell)
             if not standard:
