@@ -128,6 +128,7 @@ def read(path: Path, loader: DataLoader) -> Inventory:
         templar=Templar(loader=loader, variables={}),
         loader=loader,
         paths=[path],
+        asks_cluster=False,
     )
 
 
@@ -196,7 +197,8 @@ def _wrong_key(site: Site, chance: random.Random) -> tuple[str, str]:
     if chance.random() < 0.5:
         item[slip(key, chance)] = item[key]
     del item[key]
-    site.set(host, {name: [item]})
+    listed = descriptions(site)[host].options[name]["type"] == "list"
+    site.set(host, {name: [item] if listed else item})
     return key, "hosts.yml"
 
 

@@ -25,7 +25,7 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {"reports": {"type": "path"}}
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        inventory = Inventory.of(self, task_vars)
+        inventory = Inventory.of(self, task_vars, asks_cluster=False)
         problems = inventory.problems()
         for host in inventory.groups.get("local_cluster", []):
             problems += self._machine(inventory, host, quiet=bool(problems))

@@ -15,6 +15,7 @@ from ansible import context
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString, VaultHelper
+from ansible.template import trust_as_template
 from ansible.plugins.action import ActionBase
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible_collections.mlops.platform.plugins.module_utils import graph
@@ -41,7 +42,8 @@ class Inventory:
     """What Ansible knows of an inventory.
 
     `variables` are those of each host, untemplated; `hostvars`, `templar` and `loader` are Ansible's,
-    `paths` the sources of the inventory, `forks` says how many hosts run at once.
+    `paths` the sources of the inventory, `forks` says how many hosts run at once. What is found by asking the cluster is
+    not asked for where `asks_cluster` is false: then it is what the inventory says.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -51,10 +53,11 @@ class Inventory:
     loader: Any
     paths: Sequence[Path] = ()
     forks: int = 32
+    asks_cluster: bool = True
     _templars: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, action: ActionBase, task_vars: Mapping[str, Any]) -> Inventory:
+    def of(cls, action: ActionBase, task_vars: Mapping[str, Any], *, asks_cluster: bool = True) -> Inventory:
         """The inventory of the run that an action is a part of."""
         hostvars = task_vars["hostvars"]
         return cls(
@@ -65,6 +68,7 @@ class Inventory:
             loader=action._loader,
             paths=[Path(path) for path in task_vars.get("ansible_inventory_sources") or []],
             forks=int(context.CLIARGS.get("forks") or 5),
+            asks_cluster=asks_cluster,
         )
 
     def problems(self) -> list[str]:
@@ -126,6 +130,8 @@ class Inventory:
     def _seen(self, host: str, prefix: str) -> dict[str, Any]:
         role, shared = self.descriptions[prefix], self.descriptions["component"]
         known = {"groups": self.groups, "hostvars": self.hostvars, "inventory_hostname": host}
+        if not self.asks_cluster:
+            known["__platform_openshift"] = trust_as_template("{{ platform_distribution == 'openshift' }}")
         return {**shared.defaults, **role.defaults, **self.variables[host], **role.variables, **known}
 
     def _templar(self, host: str, prefix: str) -> Any:
