@@ -16,8 +16,13 @@ from ansible_collections.mlops.platform.plugins.module_utils import certificates
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, CheckFailed, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils.component import Component
+from ansible_collections.mlops.platform.plugins.module_utils.configure import gateway as step
+from ansible_collections.mlops.platform.plugins.module_utils.configure.gateway import GatewayStep
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards, NobodyReady
+from ansible_collections.mlops.platform.plugins.module_utils.health import access_lines
+from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -330,3 +335,49 @@ def test_how_people_ask_without_a_name_server() -> None:
     assert gateway.url(HOST, 30443) == f"https://{HOST}:30443"
     assert gateway.curl("192.0.2.1", 30443, "ca.crt") == "curl --cacert ca.crt --resolve '*:30443:192.0.2.1'"
     assert gateway.curl("192.0.2.1", 443, "") == "curl --resolve '*:443:192.0.2.1'"
+
+
+COMPONENT = Component.parse(
+    {
+        "name": "gateway",
+        "version": "1",
+        "namespace": "edge",
+        "access": [
+            {"name": "Edge", "host": HOST, "service": {"name": "platform", "port": 443}, "issuer": "platform-ca"},
+            {
+                "name": "Web",
+                "host": HOST,
+                "service": {"name": "platform", "port": 443},
+                "openshift": True,
+                "secret": "s",
+            },
+        ],
+    }
+)
+
+
+def test_the_end_of_a_run_shows_where_the_edge_is() -> None:
+    assert access_lines(cast(Cluster, stub()), COMPONENT, "ca.crt") == [
+        f"Edge: https://{HOST}:30443",
+        "Edge without DNS: curl --cacert ca.crt --resolve '*:30443:192.0.2.9' <URL>",
+        f"Web: https://{HOST}  (login: Secret edge/s)",
+    ]
+
+
+STEP = GatewayStep(Service("platform", 443, "edge"), "gateway", "proxies", 2)
+
+
+@pytest.mark.parametrize(("replicas", "changes"), [(0, ["Deployment edge/proxies scaled from 0 to 2"]), (3, [])])
+def test_proxies_that_somebody_took_away_are_put_back(replicas: int, changes: list[str]) -> None:
+    there = stub()
+    there.objects["Deployment", "proxies"] = {"spec": {"replicas": replicas}}
+    assert STEP.apply(there.access(), check_mode=True) == changes
+
+
+def test_a_gateway_that_gets_no_address_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "READY_SECONDS", -1.0)
+    there = stub(conditions=[GOOD[0], condition("Programmed", "AddressNotAssigned", "No addresses")])
+    assert replace(STEP, proxies="").apply(there.access(), check_mode=False) == []  # it is at the nodes' ports
+    there.services = [of_type("LoadBalancer")]
+    with pytest.raises(NotReady, match="Gateway edge/platform is not Programmed: AddressNotAssigned"):
+        replace(STEP, proxies="").apply(there.access(), check_mode=False)
