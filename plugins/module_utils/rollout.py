@@ -225,6 +225,12 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
     )
 
 
+def has_crashed(pod: Mapping[str, Any]) -> bool:
+    """Whether a container of a pod has ended with an error, and may be on its way to end so again."""
+    ends = [{**(item.get("lastState") or {}), **(item.get("state") or {})} for item in container_statuses(pod)]
+    return any((end.get("terminated") or {}).get("exitCode") for end in ends)
+
+
 def current_pods(
     workload: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], replica_sets: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:

@@ -217,8 +217,11 @@ def _served(cluster: Cluster, listed: Listed, service: Object) -> rollout.State:
     workloads = [made] if standard else list_as(cluster, "apps/v1", "Deployment", namespace, selector)
     if not workloads:
         return state
+    pods = _newest_pods(listed, workloads[0])
+    if any(map(rollout.has_crashed, pods)):  # they say themselves when it is final, and why
+        state = replace(state, suspicion=None)
     explained = _with_pods(cluster, listed, workloads[0], state)
-    problems = filter(None, map(rollout.pod_problem, _newest_pods(listed, workloads[0])))
+    problems = filter(None, map(rollout.pod_problem, pods))
     homeless = next((problem.message for problem in problems if problem.homeless), None)
     if homeless and not any(event.get("reason") in PROMISED for event in listed("v1", "Event", namespace)):
         return replace(explained, suspicion=homeless)

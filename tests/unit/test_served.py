@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import SPEC_HASH
-from ansible_collections.mlops.platform.plugins.module_utils.rollout import State, pod_problem, served
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import State, has_crashed, pod_problem, served
 
 
 def condition(kind: str, status: str, reason: str = "", message: str = "") -> dict[str, str]:
@@ -103,3 +103,20 @@ def test_a_model_that_crashed_twice_will_crash_again(labels: dict[str, str], fin
     found = pod_problem({"metadata": {"name": "iris", "labels": labels}, "status": {"initContainerStatuses": [state]}})
     assert found is not None
     assert found.final == final
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "crashed"),
+    [
+        ({"running": {}}, {}, False),
+        ({"terminated": {"exitCode": 0}}, {}, False),
+        ({"terminated": {"exitCode": 1}}, {}, True),
+        ({"running": {}}, {"terminated": {"exitCode": 1}}, True),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 137}}, True),
+    ],
+)
+def test_a_container_that_ended_with_an_error_has_crashed(
+    state: dict[str, Any], last: dict[str, Any], crashed: bool
+) -> None:
+    status = {"name": "main", "state": state, "lastState": last}
+    assert has_crashed({"status": {"containerStatuses": [status]}}) == crashed
