@@ -15,9 +15,7 @@ import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.models.canary import (
     Traffic,
-    canary,
     reached,
-    shared,
     traffic,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.models.reference import asked, request
@@ -440,27 +438,6 @@ def test_states_in_words() -> None:
         "version 3 made the one that stays",
         "version 3 alone",
     ]
-
-
-def test_the_canary_of_standard_mode_answers_by_the_models_name() -> None:
-    made = canary(
-        {"metadata": {"name": "iris"}, "spec": {"predictor": {"model": {"env": [{"name": "A", "value": "1"}]}}}}
-    )
-    assert made["metadata"]["name"] == "iris-canary"
-    model = made["spec"]["predictor"]["model"]
-    assert model["env"] == [{"name": "A", "value": "1"}, {"name": "MLSERVER_MODEL_NAME", "value": "iris"}]
-    assert model["readinessProbe"]["httpGet"]["path"] == "/v2/models/iris/ready"
-
-
-def test_the_route_of_standard_mode_shares_out_requests_and_says_so() -> None:
-    rule = {"backendRefs": [{"name": "iris-predictor", "port": 80}], "timeouts": {"request": "300s"}}
-    made = shared({"spec": {"rules": [rule]}}, "iris", 10)["spec"]["rules"][0]
-    assert made["backendRefs"] == [
-        {"name": "iris-predictor", "port": 80, "weight": 90},
-        {"name": "iris-canary-predictor", "port": 80, "weight": 10},
-    ]
-    assert made["filters"][0]["responseHeaderModifier"]["set"] == [{"name": "x-release-percent", "value": "10"}]
-    assert made["timeouts"] == rule["timeouts"]
 
 
 @pytest.mark.parametrize(

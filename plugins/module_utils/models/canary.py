@@ -11,20 +11,15 @@ newest ready revision, the rest to `latestRolledoutRevision`, the last one that 
   them as the newest, KServe takes that for a rollback and sends them to `previousRolledoutRevision`. This is how 100 %
   goes back to 0 %. Knative's status can say the same for a moment when a release begins, before the new revision
   exists: the old version's requests would go to the one before it. So KServe is made to forget that one first.
-
-In Standard mode it ignores canaryTrafficPercent. There a second InferenceService, `<model>-canary`, serves the new
-version, and the model's HTTPRoute at the edge shares out the requests.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
@@ -47,7 +42,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.verdict impo
     baseline,
     judge,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.rollout import MODEL_LABEL, conditions, pod_problem
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import conditions, pod_problem
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import (
     REPEAT_SECONDS,
     NotReady,
@@ -63,8 +58,6 @@ REQUESTS_TO_ONE = 20
 """Requests to a new revision alone, before it gets a share of anybody's."""
 WORKERS = 8
 """Requests under way at once, at most."""
-SHARE_HEADER = "x-release-percent"
-"""The header by which answers in Standard mode tell of which step the edge's configuration is."""
 
 
 @dataclass(frozen=True)
@@ -316,74 +309,3 @@ class KnativeStage(ClusterStage):
     def alone(self, state: Release | Done) -> tuple[str, str]:
         newest = self.traffic("").newest
         return newest, f"{REVISION_LABEL}={newest}"
-
-
-class StandardStage(ClusterStage):
-    """KServe's Standard mode: a second InferenceService, and weights in the HTTPRoute `route` of the model.
-
-    `percent_at_edge` asks the edge once of which step its configuration is.
-    """
-
-    def __init__(self, *arguments: Any, route: Manifest, percent_at_edge: Callable[[], str]) -> None:
-        super().__init__(*arguments)
-        self._route, self._percent_at_edge = route, percent_at_edge
-
-    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
-        return Release(True, stable, "", candidate, baseline_seconds=baseline_seconds)
-
-    def write(self, state: Release | Done) -> None:
-        service = marked(self._manifests[state.version], state)
-        if isinstance(state, Release):
-            # The state before what follows from it ...
-            self._cluster.apply(service)
-            self._cluster.apply(canary(self._manifests[state.candidate]))
-            self._cluster.apply(shared(self._route, self._name, state.percent))
-        else:
-            # ... and removed after it.
-            self._cluster.apply(self._route)
-            self._cluster.delete(isvc.API_VERSION, isvc.KIND, f"{self._name}-canary", self._namespace)
-            self._cluster.apply(service)
-
-    def awaited(self, state: Release | Done) -> list[Manifest]:
-        own = self._manifests[state.version]
-        if isinstance(state, Done) or state.cause or state.exchanged:
-            return [own]
-        return [own, canary(self._manifests[state.candidate])]
-
-    def shared_out(self, state: Release | Done) -> str:
-        wanted = str(state.percent) if isinstance(state, Release) else ""
-        found = self._percent_at_edge()
-        return "" if found == wanted else f"the edge has the configuration of {found or 0} %"
-
-    def alone(self, state: Release | Done) -> tuple[str, str]:
-        name = self._name if isinstance(state, Done) or state.exchanged else f"{self._name}-canary"
-        return f"{name}-predictor", f"{MODEL_LABEL}={name}"
-
-
-def canary(manifest: Manifest) -> Manifest:
-    """The second InferenceService of Standard mode: of another name, but answering by the model's own."""
-    made: Manifest = json.loads(json.dumps(manifest))
-    name = made["metadata"]["name"]
-    made["metadata"]["name"] = f"{name}-canary"
-    model = made["spec"]["predictor"]["model"]
-    model["env"] = [*model.get("env", []), {"name": "MLSERVER_MODEL_NAME", "value": name}]
-    for probe in ("startupProbe", "readinessProbe"):
-        model[probe] = {"httpGet": {"path": f"/v2/models/{name}/ready", "port": 8080}}
-    return made
-
-
-def shared(route: Manifest, name: str, percent: int) -> Manifest:
-    """The HTTPRoute of a model whose canary has a share of the requests; answers carry SHARE_HEADER."""
-    made: Manifest = json.loads(json.dumps(route))
-    header = {"set": [{"name": SHARE_HEADER, "value": str(percent)}]}
-    for rule in made["spec"]["rules"]:
-        own = rule["backendRefs"][0]
-        rule["backendRefs"] = [
-            {**own, "weight": 100 - percent},
-            {**own, "name": f"{name}-canary-predictor", "weight": percent},
-        ]
-        rule["filters"] = [
-            *rule.get("filters", []),
-            {"type": "ResponseHeaderModifier", "responseHeaderModifier": header},
-        ]
-    return made

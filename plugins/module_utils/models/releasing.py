@@ -19,14 +19,12 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.inference im
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.health import parse_checks
-from ansible_collections.mlops.platform.plugins.module_utils.models import deploy, predict, route
+from ansible_collections.mlops.platform.plugins.module_utils.models import deploy, predict
 from ansible_collections.mlops.platform.plugins.module_utils.models.canary import (
-    SHARE_HEADER,
     WORKERS,
     ClusterStage,
     KnativeStage,
     Line,
-    StandardStage,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import KIND, service_name
 from ansible_collections.mlops.platform.plugins.module_utils.models.lifecycle import Model
@@ -92,6 +90,11 @@ class Releasing:
         if service is None:
             raise PlatformError(
                 f"the model {name} is not served: deploy-model.yml -e model={name} serves a first version"
+            )
+        if model.serving.standard:
+            raise PlatformError(
+                f"{name} is served in KServe's Standard mode, which ignores shares of requests (canaryTrafficPercent): "
+                f"deploy-model.yml -e model={name} exchanges the version at once, by a rolling update"
             )
         found = under_way(service)
         if found is None:
@@ -179,7 +182,7 @@ class Releasing:
         }
         (check,) = parse_checks(deploy.component(model.settings, model.serving, model.mlflow, stable))
         assert isinstance(check, InferenceCheck)
-        standard, endpoint = model.serving.standard, service_name(name)
+        endpoint = service_name(name)
         with contextlib.ExitStack() as open_until_the_end:
             client = open_until_the_end.enter_context(check.client(access))
             alone: dict[str, predict.V2Client] = {}
@@ -199,30 +202,13 @@ class Releasing:
 
             line = Line(lambda rows: asked(lambda: client, rows), lambda rows, place: asked(lambda: one(place), rows))
             services = {number: found[KIND] for number, found in made.items()}
-            arguments = (model.cluster, services, line, self._rules, model.say, self._tell)
-            if not standard:
-                yield KnativeStage(*arguments)
-                return
-            if "HTTPRoute" not in made[stable]:
-                raise PlatformError(
-                    f"{name} is served in KServe's Standard mode, where the Gateway at the edge shares out the "
-                    "requests of a release, and the inventory has none: add the component gateway, or deploy the "
-                    "version at once with deploy-model.yml"
-                )
-
-            def percent_at_edge() -> str:
-                return str(client.infer(versions.own[stable].request).headers.get(SHARE_HEADER, ""))
-
-            yield StandardStage(*arguments, route=made[stable]["HTTPRoute"], percent_at_edge=percent_at_edge)
+            yield KnativeStage(model.cluster, services, line, self._rules, model.say, self._tell)
 
     @contextlib.contextmanager
     def _one(self, access: Access, place: str, endpoint: str) -> Iterator[predict.V2Client]:
-        """A client of one revision, by way of Knative's activator as Kourier takes it, or of one Service."""
-        if self._model.serving.standard:
-            service, headers = Service(place, route.PORT), {}
-        else:
-            service = Service(ACTIVATOR, 80, self._knative)
-            headers = {"Knative-Serving-Namespace": self._model.serving.namespace, "Knative-Serving-Revision": place}
+        """A client of one revision, by way of Knative's activator as Kourier takes it."""
+        service = Service(ACTIVATOR, 80, self._knative)
+        headers = {"Knative-Serving-Namespace": self._model.serving.namespace, "Knative-Serving-Revision": place}
         with urllib3.HTTPConnectionPool(*access.address(service), maxsize=WORKERS) as pool:
             yield predict.V2Client(pool, place, endpoint, headers)
 
