@@ -15,8 +15,8 @@ from ansible import context
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString, VaultHelper
-from ansible.template import trust_as_template
 from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible_collections.mlops.platform.plugins.module_utils import graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError

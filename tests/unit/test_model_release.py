@@ -109,44 +109,10 @@ class KServe:
         self.seen.append(self.shares())
 
 
-class Standard:
-    """Standard mode as far as a release sees it: two InferenceServices and the weights of the route."""
-
-    def __init__(self, history: Sequence[str], broken: Sequence[str] = ()) -> None:
-        self.broken = broken
-        self.version = self.serving = history[-1]
-        self.canary: str | None = None
-        self.percent: int | None = None
-        self.annotation: str | None = None
-        self.seen: list[dict[str, int]] = []
-
-    def own(self, version: str, annotation: str | None) -> None:
-        self.version, self.annotation = version, annotation
-        if version not in self.broken:  # else the pods of before go on
-            self.serving = version
-        self.seen.append(self.shares())
-
-    def route(self, percent: int | None) -> None:
-        self.percent = percent
-        self.seen.append(self.shares())
-
-    def shares(self) -> dict[str, int]:
-        """Percent of the requests by version."""
-        percent = self.percent or 0
-        assert not percent or self.canary, "requests go to a canary that is not there"
-        found = {self.serving: 100 - percent}
-        if self.canary:
-            found[self.canary] = found.get(self.canary, 0) + percent
-        return {version: share for version, share in found.items() if share}
-
-
-Model = KServe | Standard
-
-
 class Play:
     """A Stage on a model of a mode; `bad` are the shares at which the checks fail, `kill` is where the run ends."""
 
-    def __init__(self, model: Model, bad: Sequence[int] = (), kill: int = -1) -> None:
+    def __init__(self, model: KServe, bad: Sequence[int] = (), kill: int = -1) -> None:
         self.model, self.bad, self.left = model, bad, kill
 
     def _alive(self) -> None:
@@ -157,10 +123,8 @@ class Play:
     def begin(self) -> Release:
         self._alive()
         model = self.model
-        if isinstance(model, Standard):
-            return Release(True, model.version, "", CANDIDATE, baseline_seconds=0.01)
         model.previous = None
-        return Release(False, model.version, f"{PREFIX}{model.newest}", CANDIDATE, baseline_seconds=0.01)
+        return Release(model.version, f"{PREFIX}{model.newest}", CANDIDATE, baseline_seconds=0.01)
 
     def apply(self, before: Release | None, state: Release | Done) -> None:
         self._alive()
@@ -170,24 +134,10 @@ class Play:
 
     def _write(self, state: Release | Done) -> None:
         """As the stages of canary.py do."""
-        model = self.model
-        if isinstance(model, KServe):
-            if isinstance(state, Done):
-                model.apply(state.version, None, None)
-            else:
-                model.apply(state.version, state.percent, state.encode())
-        elif isinstance(state, Release):
-            model.own(state.version, state.encode())
-            self._alive()
-            model.canary = state.candidate
-            self._alive()
-            model.route(state.percent)
+        if isinstance(state, Done):
+            self.model.apply(state.version, None, None)
         else:
-            model.route(None)
-            self._alive()
-            model.canary = None
-            self._alive()
-            model.own(state.version, None)
+            self.model.apply(state.version, state.percent, state.encode())
 
     def prove(self, state: Release | Done) -> float:
         self._alive()
@@ -218,7 +168,7 @@ class Play:
         return play(found, state, self, STEPS)
 
 
-def invariants(model: Model) -> None:
+def invariants(model: KServe) -> None:
     """At no moment did a request go to the version before the stable one, nor more to the candidate than was proven."""
     shares = [0, *STEPS]
     for before, after in itertools.pairwise(model.seen):
@@ -230,13 +180,13 @@ def invariants(model: Model) -> None:
 
 MODELS = pytest.mark.parametrize(
     "make",
-    [lambda *b: KServe((STABLE,), *b), lambda *b: KServe((OLDEST, STABLE), *b), lambda *b: Standard((STABLE,), *b)],
-    ids=["Knative", "Knative with three revisions", "Standard"],
+    [lambda *b: KServe((STABLE,), *b), lambda *b: KServe((OLDEST, STABLE), *b)],
+    ids=["Knative", "Knative with three revisions"],
 )
 BAD = pytest.mark.parametrize(
     "bad", [(), (0,), (10,), (50,), (100,)], ids=lambda bad: f"bad at {bad[0]}" if bad else "good"
 )
-Make = Callable[..., Model]
+Make = Callable[..., KServe]
 
 
 @MODELS
@@ -286,11 +236,10 @@ def test_the_next_run_ends_what_a_killed_one_left(make: Make, bad: Sequence[int]
             assert done.version == (CANDIDATE if good else STABLE)
             assert bool(done.cause) != good
             assert (model.percent, model.annotation) == (None, None)
-            assert not (isinstance(model, Standard) and model.canary)
             invariants(model)
             if over:
                 break
-    assert points > 50
+    assert points > 20
 
 
 def test_another_version_takes_a_release_back_first() -> None:
@@ -340,7 +289,7 @@ def test_where_taking_back_fails_the_state_stays() -> None:
 
 
 MANIFEST: dict[str, Any] = {"metadata": {"name": "iris", "namespace": "models"}, "spec": {"predictor": {"model": {}}}}
-STATE = Release(False, STABLE, f"{PREFIX}00002", CANDIDATE, 10, 0.02)
+STATE = Release(STABLE, f"{PREFIX}00002", CANDIDATE, 10, 0.02)
 
 
 def test_a_state_is_read_back_as_it_was_written() -> None:
@@ -348,15 +297,12 @@ def test_a_state_is_read_back_as_it_was_written() -> None:
         made = marked(MANIFEST, state)
         assert under_way(made) == state
         assert made["spec"]["predictor"]["canaryTrafficPercent"] == state.percent
-        standard = replace(state, standard=True)
-        assert under_way(marked(MANIFEST, standard)) == standard
-        assert marked(MANIFEST, standard)["spec"] == MANIFEST["spec"]
     assert len(STATE.failed("x" * 9999).cause) == LONGEST_CAUSE
     assert marked(MANIFEST, Done(CANDIDATE)) == MANIFEST
     assert under_way(MANIFEST) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"standard": True, "what": 1})])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"stable": "1", "what": 1})])
 def test_an_annotation_that_is_no_state_is_told(text: str) -> None:
     with pytest.raises(PlatformError, match=f"InferenceService iris: annotation {ANNOTATION}"):
         under_way({"metadata": {"name": "iris", "annotations": {ANNOTATION: text}}})
@@ -429,13 +375,11 @@ def test_shares_of_one_revision_are_added_up() -> None:
 
 
 def test_states_in_words() -> None:
-    standard = Release(True, STABLE, "", CANDIDATE, 100, exchanged=True)
-    states: list[Release | Done] = [STATE, STATE.failed("x"), BACK, standard, Done("3")]
+    states: list[Release | Done] = [STATE, STATE.failed("x"), BACK, Done("3")]
     assert [at(state) for state in states] == [
         "version 3 at 10 %",
         "version 3 taken back to 0 %",
         "version 2 put back",
-        "version 3 made the one that stays",
         "version 3 alone",
     ]
 

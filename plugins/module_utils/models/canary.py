@@ -119,7 +119,7 @@ class ClusterStage(ABC):
 
         Raises StepFailed where it does not: nothing was touched.
         """
-        now = Release(False, stable, "", candidate)
+        now = Release(stable, "", candidate)
         answers = self.measure(self._rules.requests, lambda: self._line.ask(stable))
         self._judge(now, answers, 0, timed=False, where=f"before the release, version {stable} alone")
         return self.begin(stable, candidate, baseline(answers, stable))
@@ -293,7 +293,7 @@ class KnativeStage(ClusterStage):
             path = self._cluster.resource(isvc.API_VERSION, isvc.KIND).path(self._namespace, self._name)
             patch = "application/merge-patch+json"
             self._cluster.request("PATCH", f"{path}/status", body=forgotten, content_type=patch)
-        return Release(False, stable, now.newest, candidate, baseline_seconds=baseline_seconds)
+        return Release(stable, now.newest, candidate, baseline_seconds=baseline_seconds)
 
     def write(self, state: Release | Done) -> None:
         self._cluster.apply(marked(self._manifests[state.version], state))

@@ -2,18 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A release by canary as a state machine: pure functions on a state that stands on the InferenceService itself.
 
-The state is one annotation. In Knative mode it is written by the same server-side apply as the model and the share of
-requests that it speaks of, so that there is no moment at which one is there without the others; in Standard mode, where
-three objects take part, it is written before all that follows from it and removed after. Whoever kills a release leaves
-one of these states, and the next run goes on from it:
+The state is one annotation. It is written by the same server-side apply as the model and the share of requests that
+it speaks of, so that there is no moment at which one of them is there without the others: whoever kills a release
+leaves one of these states, and the next run goes on from it.
 
-    begun at 0 % -> 10 % -> 50 % -> 100 % -> (exchanged) -> the new version alone, no annotation
-    any of these -> taken back to 0 %     -> (exchanged) -> the old version alone, no annotation
+    begun at 0 % -> 10 % -> 50 % -> 100 %               -> the new version alone, no annotation
+    any of these -> taken back to 0 % -> put back at 0 % -> the old version alone, no annotation
 
-At each state the cluster is first given time to become what the state says, then requests prove it. "Exchanged" is for
-the one of the two ends at which the InferenceService does not name the model that stays. In Knative mode that is the
-old one: it is put back only when no request goes to the new one any more, and still at 0 %, for what is meant for the
-newest revision goes to the newest ready one, and that is the new version's until the old one's is ready.
+At each state the cluster is first given time to become what the state says, then requests prove it. The old version's
+model goes back into the InferenceService only when no request goes to the new one any more, and still at 0 %: what is
+meant for the newest revision goes to the newest ready one, and that is the new version's until the old one's is ready.
 """
 
 from __future__ import annotations
@@ -95,13 +93,12 @@ TESTS_OF_A_STEP = 2
 class Release:
     """A release under way, from the version `stable` to `candidate`.
 
-    `standard` is KServe's mode, else Knative. `revision` is the Knative revision that served before. `percent` is the
-    candidate's share of requests. `baseline_seconds` is what 95 of 100 answers of the stable version kept below when it
-    was last measured. A `cause` says that the release has failed and is being taken back; `exchanged` that the
-    InferenceService names the other one of the two models since.
+    `revision` is the Knative revision that served before. `percent` is the candidate's share of requests.
+    `baseline_seconds` is what 95 of 100 answers of the stable version kept below when it was last measured. A `cause`
+    says that the release has failed and is being taken back; `exchanged` that the InferenceService names the stable
+    version's model again.
     """
 
-    standard: bool
     stable: str
     revision: str
     candidate: str
@@ -113,7 +110,7 @@ class Release:
     @property
     def version(self) -> str:
         """The version whose model the InferenceService names in this state."""
-        return self.candidate if self.standard == self.exchanged else self.stable
+        return self.stable if self.exchanged else self.candidate
 
     def passed(self, steps: Sequence[int], baseline_seconds: float = 0.0) -> Release | Done:
         """What comes after this state has been proven."""
@@ -125,7 +122,7 @@ class Release:
 
     def failed(self, cause: str) -> Release:
         """What comes after this state could not be proven: no request for the candidate any more."""
-        return replace(self, percent=0, cause=cause[:LONGEST_CAUSE], exchanged=False)
+        return replace(self, percent=0, cause=cause[:LONGEST_CAUSE])
 
     def encode(self) -> str:
         """The annotation's value."""
@@ -164,12 +161,11 @@ def refuse_during_release(service: Mapping[str, Any]) -> None:
 
 
 def marked(manifest: Mapping[str, Any], state: Release | Done) -> dict[str, Any]:
-    """The InferenceService of a state: the manifest of its version, the state, and in Knative mode the share."""
+    """The InferenceService of a state: the manifest of its version, the state, and the share."""
     made: dict[str, Any] = json.loads(json.dumps(manifest))
     if isinstance(state, Release):
         made["metadata"].setdefault("annotations", {})[ANNOTATION] = state.encode()
-        if not state.standard:
-            made["spec"]["predictor"]["canaryTrafficPercent"] = state.percent
+        made["spec"]["predictor"]["canaryTrafficPercent"] = state.percent
     return made
 
 

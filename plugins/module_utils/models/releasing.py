@@ -110,6 +110,8 @@ class Releasing:
                 if not model.check_mode:
                     self._play(access, versions, candidate.version, stable, found)
             told = self._aliases(tracking, access, stable, candidate.version)
+            for line in told:
+                model.say(line)
         number = 0 if self._alias else int(candidate.version)
         settings = replace(model.settings, version=number, alias=self._alias)
         done = model if model.check_mode else replace(model, record=replace(model.record, settings=settings))
