@@ -364,20 +364,13 @@ def test_the_end_of_a_run_shows_where_the_edge_is() -> None:
     ]
 
 
-STEP = GatewayStep(Service("platform", 443, "edge"), "gateway", "proxies", 2)
-
-
-@pytest.mark.parametrize(("replicas", "changes"), [(0, ["Deployment edge/proxies scaled from 0 to 2"]), (3, [])])
-def test_proxies_that_somebody_took_away_are_put_back(replicas: int, changes: list[str]) -> None:
-    there = stub()
-    there.objects["Deployment", "proxies"] = {"spec": {"replicas": replicas}}
-    assert STEP.apply(there.access(), check_mode=True) == changes
+STEP = GatewayStep(Service("platform", 443, "edge"), "gateway")
 
 
 def test_a_gateway_that_gets_no_address_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "READY_SECONDS", -1.0)
     there = stub(conditions=[GOOD[0], condition("Programmed", "AddressNotAssigned", "No addresses")])
-    assert replace(STEP, proxies="").apply(there.access(), check_mode=False) == []  # it is at the nodes' ports
+    assert STEP.apply(there.access(), check_mode=False) == []  # it is at the nodes' ports
     there.services = [of_type("LoadBalancer")]
     with pytest.raises(NotReady, match="Gateway edge/platform is not Programmed: AddressNotAssigned"):
-        replace(STEP, proxies="").apply(there.access(), check_mode=False)
+        STEP.apply(there.access(), check_mode=False)

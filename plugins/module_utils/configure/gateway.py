@@ -1,15 +1,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Gateway: the proxies that its controller makes of it are there, as many as asked for, and have an address."""
+"""The Gateway: the proxies that its controller makes of it are ready and have an address."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.mlops.platform.plugins.module_utils import events, gateway
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import FIELD_MANAGER
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import NotReady, Waker, wait_ready
 
@@ -23,48 +23,30 @@ LOOK_SECONDS = 5.0
 class GatewayStep(Step):
     """The Gateway `service` of the component `component` is programmed.
 
-    `proxies` is the Deployment that Envoy Gateway makes of it, `replicas` of it: the controller does not put that
-    number back where somebody lowered it. Without `proxies` another implementation looks after them.
+    `proxies` is the Deployment that Envoy Gateway makes of it; without it another implementation looks after them.
+    Nothing is told to anybody: the controller keeps its proxies as they must be, and this waits for them.
     """
 
     component: str
     proxies: str = ""
-    replicas: int = 0
 
     def apply(self, access: Access, check_mode: bool) -> list[str]:
-        changes = self._scale(access, check_mode) if self.proxies else []
-        if not check_mode:
-            self._await(access)
-        return changes
-
-    def _scale(self, access: Access, check_mode: bool) -> list[str]:
-        """Have as many proxies as were asked for at least, all of them ready."""
-        cluster, namespace = access.cluster, self.service.namespace or access.namespace
-        found = cluster.get("apps/v1", "Deployment", self.proxies, namespace)
-        present = found["spec"].get("replicas", 1) if found else self.replicas
-        changes = []
-        if present < self.replicas:
-            changes.append(f"Deployment {namespace}/{self.proxies} scaled from {present} to {self.replicas}")
         if check_mode:
-            return changes
-        if changes:
-            path = cluster.resource("apps/v1", "Deployment").path(namespace, self.proxies)
-            body = {"spec": {"replicas": self.replicas}}
-            merge = "application/merge-patch+json"
-            cluster.request(
-                "PATCH", f"{path}/scale", query={"fieldManager": FIELD_MANAGER}, body=body, content_type=merge
-            )
-        metadata = {"name": self.proxies, "namespace": namespace}
-        awaited = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
-        wait_ready(cluster, [awaited], self.component, READY_SECONDS, self._say)
-        return changes
+            return []
+        if self.proxies:
+            self._await(access, self._unmade)
+            metadata = {"name": self.proxies, "namespace": self.service.namespace or access.namespace}
+            awaited = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+            wait_ready(access.cluster, [awaited], self.component, READY_SECONDS, self._say)
+        self._await(access, self._missing)
+        return []
 
-    def _await(self, access: Access) -> None:
-        """Return when the Gateway is programmed. Raises NotReady with its own reason where it is not in time."""
+    def _await(self, access: Access, missing: Callable[[Access], str]) -> None:
+        """Return when nothing is missing. Raises NotReady with what is where that takes too long."""
         namespace = self.service.namespace or access.namespace
         started, waker = time.monotonic(), None
         try:
-            while reason := self._missing(access):
+            while reason := missing(access):
                 elapsed = time.monotonic() - started
                 if elapsed > READY_SECONDS:
                     raise NotReady(f"{reason} (after {elapsed:.0f} s)", [])
@@ -75,6 +57,12 @@ class GatewayStep(Step):
         finally:
             if waker:
                 waker.close()
+
+    def _unmade(self, access: Access) -> str:
+        """What the controller has not done for the proxies yet: made them, or put back what somebody scaled to 0."""
+        namespace = self.service.namespace or access.namespace
+        found = access.cluster.get("apps/v1", "Deployment", self.proxies, namespace)
+        return "" if found and found["spec"].get("replicas") else f"Deployment {namespace}/{self.proxies} has no pods"
 
     def _missing(self, access: Access) -> str:
         """What the Gateway waits for: to be looked at, proxies, an address. What else it complains of checks tell."""

@@ -76,18 +76,23 @@ def every_host_taken(platform: Platform) -> Iterator[None]:
     here.cluster.delete(API, "HTTPRoute", "stranger", here.namespace)
 
 
-def scaled_to_nothing(name: str) -> Inject:
-    """Somebody scales a Deployment of the gateway to 0."""
+def scaled_to_nothing(*names: str) -> Inject:
+    """Somebody scales Deployments of the gateway to 0, the controller first: it would put the proxies back."""
 
     def inject(platform: Platform) -> Iterator[None]:
         here = platform.at("gateway")
-        here.scale("Deployment", name, 0)
-        until(
-            lambda: not any(name in pod["metadata"]["name"] for pod in here.cluster.list("v1", "Pod", here.namespace))
-        )
+        for name in names:
+            here.scale("Deployment", name, 0)
+            until(lambda: not running(here, name))  # noqa: B023  (asked before the next one's turn)
         yield
 
     return inject
+
+
+def running(platform: Platform, name: str) -> bool:
+    """Whether a Deployment has pods."""
+    pods = platform.cluster.list("v1", "Pod", platform.namespace)
+    return any(pod["metadata"]["name"].startswith(f"{name}-") for pod in pods)
 
 
 def certificate_expired(platform: Platform) -> Iterator[None]:
@@ -158,19 +163,14 @@ FAULTS: tuple[Fault, ...] = (
         console_route_deleted,
     ),
     Fault(
-        "the proxies are scaled to 0",
-        "gateway", ANSWERS, "leads nowhere: no pod has its selector|no pod is ready behind Service",
-        scaled_to_nothing(PROXIES),
-        alone=True,
-    ),
-    Fault(
         "the certificate has expired",
         "gateway", ANSWERS, "listener https of Gateway .* is not ResolvedRefs: .*expired", certificate_expired,
         alone=True,
     ),
     Fault(
-        "the controller is scaled to 0",
-        "gateway", "rollout", "scaled to 0 replicas", scaled_to_nothing("envoy-gateway"),
+        "controller and proxies are scaled to 0",
+        "gateway", "rollout", "scaled to 0 replicas", scaled_to_nothing("envoy-gateway", PROXIES),
+        others=(("mlflow", "edge", "leads nowhere: no pod has its selector|no pod is ready behind Service"),),
         alone=True,
     ),
 )  # fmt: skip
