@@ -42,8 +42,8 @@ class Inventory:
     """What Ansible knows of an inventory.
 
     `variables` are those of each host, untemplated; `hostvars`, `templar` and `loader` are Ansible's,
-    `paths` the sources of the inventory, `forks` says how many hosts run at once. What is found by asking the cluster is
-    not asked for where `asks_cluster` is false: then it is what the inventory says.
+    `paths` the sources of the inventory, `forks` says how many hosts run at once. Where `asks_cluster` is false, the
+    cluster is not asked what it is: it is what the inventory says.
     """
 
     groups: Mapping[str, Sequence[str]]
