@@ -134,7 +134,11 @@ NOT_RENEWED = "!controller.cert-manager.io/fao"
 
 
 def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], str]:
-    """The resource versions of the Secrets where workloads use some: one LIST of metadata a namespace."""
+    """The resource versions of the Secrets where workloads use some: one LIST of metadata a namespace.
+
+    Those that are applied with the workloads have none before; whoever renders one has it read again when it changes.
+    """
+    own = {identity(item) for item in manifests if item["kind"] == "Secret"}
     spaces = {
         item["metadata"].get("namespace", "")
         for item in manifests
@@ -144,6 +148,7 @@ def _secret_versions(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tu
         (space, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
         for space in sorted(spaces)
         for item in cluster.list_metadata(cluster.resource("v1", "Secret"), space, NOT_RENEWED)
+        if identity({**item, "apiVersion": "v1", "kind": "Secret"}) not in own
     }
 
 
