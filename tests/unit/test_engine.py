@@ -58,7 +58,7 @@ class Store:
         return {} if found else None
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> Sequence[Object]:
-        wanted = dict(item.split("=") for item in selector.split(",") if item)
+        wanted = dict(item.split("=") for item in selector.split(",") if "=" in item)
         return [
             {key: value for key, value in item.items() if key not in ("apiVersion", "kind")}
             for item in self.objects.values()
@@ -500,3 +500,10 @@ def test_pods_whose_account_was_missing_get_tokens_of_the_new_one(site: Site) ->
     site.store.delete("v1", "ServiceAccount", "web", "ml")
     assert site.run(account, *WEB).created == ["ServiceAccount ml/web"]
     assert site.store.writes == ["ServiceAccount web", "delete Pod mine", "ConfigMap mlops-platform-web"]
+
+
+def test_a_secret_that_comes_with_its_users_rolls_nobody_on_the_second_run(site: Site) -> None:
+    mounted = deployment()
+    mounted["spec"]["template"]["spec"]["volumes"] = [{"name": "tls", "secret": {"secretName": "certificate"}}]
+    site.run(make("Secret", "certificate", data={"a": "b"}), mounted)
+    assert not site.run(make("Secret", "certificate", data={"a": "b"}), mounted).touched
