@@ -43,10 +43,14 @@ def edge(address: str, variables: dict[str, Any], monkeypatch: pytest.MonkeyPatc
     return lambda name: f"https://{name}.{DOMAIN}:{variables['gateway_https_node_port']}"
 
 
-def predict(url: str, ca_file: str, rows: list[list[float]]) -> requests.Response:
-    """Ask the model for predictions, by the Open Inference Protocol."""
-    tensor = {"name": "predict", "shape": [len(rows), 4], "datatype": "FP64", "data": rows}
-    return requests.post(f"{url}{MODEL}/infer", json={"inputs": [tensor]}, verify=ca_file, timeout=30)
+def predict(url: str, ca_file: str, columns: dict[str, list[float]]) -> requests.Response:
+    """Ask the model for predictions of a table, by the Open Inference Protocol."""
+    inputs = [
+        {"name": name, "shape": [len(values), 1], "datatype": "FP64", "data": values}
+        for name, values in columns.items()
+    ]
+    request = {"parameters": {"content_type": "pd"}, "inputs": inputs}
+    return requests.post(f"{url}{MODEL}/infer", json=request, verify=ca_file, timeout=30)
 
 
 def test_the_run_changed_nothing_and_says_what_it_takes(report: dict[str, Any]) -> None:
@@ -66,8 +70,8 @@ def test_the_printed_command_predicts(report: dict[str, Any]) -> None:
 
 
 def test_the_registered_model_tells_iris_apart(edge: Callable[[str], str], ca_file: str) -> None:
-    rows, classes = load_iris(return_X_y=True)
-    answer = predict(edge("iris"), ca_file, rows.tolist())
+    features, classes = load_iris(return_X_y=True, as_frame=True)
+    answer = predict(edge("iris"), ca_file, features.to_dict("list"))
     assert answer.status_code == 200, answer.text
     (output,) = answer.json()["outputs"]
     right = sum(int(got == wanted) for got, wanted in zip(output["data"], classes, strict=True))
