@@ -11,11 +11,8 @@ import pytest
 from ansible_collections.mlops.platform.plugins.module_utils import checks
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check
 from faults.platform import Platform
-from faults.sets import CHOSEN, SETS
+from faults.sets import CHOSEN
 from faults.stage import Stage
-
-# What these modules break is there, or the same, for one set of faults alone.
-collect_ignore = ["test_models.py"] if CHOSEN is SETS["foundation"] else ["test_cluster.py", "test_playbooks.py"]
 
 
 def inventory() -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+import pytest
 from faults import faults, serving
 from faults.faults import Fault
 from faults.platform import ROOT
@@ -47,6 +48,8 @@ SETS = {
     "serving": FaultSet(ROOT / "molecule" / "inventory", _serving()),
 }
 CHOSEN = SETS[os.environ.get("MLOPS_PLATFORM_FAULT_SET", "foundation")]
+SERVING_ONLY = pytest.mark.skipif(CHOSEN is not SETS["serving"], reason="the platform of this set serves no models")
+FOUNDATION_ONLY = pytest.mark.skipif(CHOSEN is not SETS["foundation"], reason="it is the same for every set of faults")
 
 
 def rows() -> list[str]:

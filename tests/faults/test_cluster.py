@@ -15,7 +15,10 @@ import pytest
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from faults.platform import ROOT, Platform, ready, until
+from faults.sets import FOUNDATION_ONLY
 from faults.test_faults import assert_reported
+
+pytestmark = FOUNDATION_ONLY
 
 SETTINGS = ROOT / "roles" / "local_cluster" / "vars" / "main" / "settings.yml"
 DOMAIN = "cluster.local"

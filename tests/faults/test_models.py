@@ -26,6 +26,9 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.registry imp
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import pod_problem
 from faults.conftest import inventory
 from faults.platform import PLAYBOOK, ROOT, Platform, quiet, until
+from faults.sets import SERVING_ONLY
+
+pytestmark = SERVING_ONLY
 
 SECONDS = 60
 """From the moment at which a fault is final to its report."""

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from faults.conftest import inventory
 from faults.platform import PLAYBOOK, ROOT, Platform
+from faults.sets import FOUNDATION_ONLY
+
+pytestmark = FOUNDATION_ONLY
 
 CHECK = "version"
 CAUSE = "Secret {namespace}/mlflow-service does not exist"
