@@ -38,7 +38,7 @@ shell: $(ENV)/.ready ## a shell with kubectl, KUBECONFIG, MLFLOW_* and AWS_* set
 	@$(PLATFORM) shell --inventory $(INVENTORY)
 test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes its own cluster
 	@$(CHECK) all
-lint unit golden molecule: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
+lint unit golden molecule faults: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
 	@$(CHECK) $@ --step=$(STEP)
 bench: $(DEV)/.ready ## measure how fast the platform applies, beside kubectl; needs a cluster that is up
 	@PYTHONPATH=tests $(DEV)/bin/python -m bench --inventory $(INVENTORY) $(OPTIONS)
@@ -66,4 +66,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: preflight up site validate images down clean shell test lint unit golden molecule bench bench-serving dev docs release environment help
+.PHONY: preflight up site validate images down clean shell test lint unit golden molecule faults bench bench-serving dev docs release environment help
