@@ -18,7 +18,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import Ma
 WEBHOOKS_API = "admissionregistration.k8s.io/v1"
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 INJECTED = "cert-manager.io/inject-"
-"""Begins the annotations by which cert-manager's cainjector is asked for an object's caBundle."""
+"""Begins the annotations by which cert-manager's cainjector is asked for an object's caBundle.
+
+They name a Certificate or Secret as namespace/name.
+"""
 UNANSWERED = re.compile(
     r'failed calling webhook "(?P<webhook>[^"]+)"|conversion webhook for (?P<group>[^/]+)/[^:]* failed'
 )

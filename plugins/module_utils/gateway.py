@@ -109,11 +109,10 @@ def keep_authority(cluster: Cluster, edge: Mapping[str, Any], directory: Path) -
     `edge` names its `issuer` and `issuer_namespace`. Returns the path as people see it; empty where there is no such
     authority.
     """
-    issuer = str(edge.get("issuer") or "")
-    certificates = authority(cluster, issuer, str(edge.get("issuer_namespace") or "")) if issuer else ""
-    if not certificates:
+    certificate = authority(cluster, str(edge.get("issuer") or ""), str(edge.get("issuer_namespace") or ""))
+    if not certificate:
         return ""
-    write_text(directory / AUTHORITY_FILE, certificates)
+    write_text(directory / AUTHORITY_FILE, certificate)
     return os.path.relpath(directory.parent / "latest" / AUTHORITY_FILE)
 
 

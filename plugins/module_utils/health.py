@@ -28,7 +28,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.engine import live, load_memory, pods_of
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
-from ansible_collections.mlops.platform.plugins.module_utils.gateway import node_address
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import complete
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest, identity, title
 from ansible_collections.mlops.platform.plugins.module_utils.usage import usage
@@ -316,7 +315,7 @@ def _at_node(cluster: Cluster, service: Service, namespace: str, raw: Mapping[st
     ports = (found or {}).get("spec", {}).get("ports", [])
     node_port = next((item.get("nodePort") for item in ports if item["port"] == service.port), None)
     if node_port:
-        return f"{raw.get('scheme', 'http')}://{node_address(cluster)}:{node_port}"
+        return f"{raw.get('scheme', 'http')}://{gateway.node_address(cluster)}:{node_port}"
     return f"kubectl -n {namespace} port-forward service/{service.name} {service.port}"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from ansible_collections.mlops.platform.plugins.module_utils import go_modules
+from ansible_collections.mlops.platform.plugins.module_utils.admission import INJECTED
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.go_modules import Pin
@@ -27,8 +28,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.values im
 
 UPSTREAM = "mlops.platform/upstream"
 """The annotation that says from which module and version an object is."""
-INJECTED = "cert-manager.io/inject-"
-"""Begins the annotations that name a Certificate or Secret as namespace/name."""
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label by which the API server lets a Namespace be selected by its name."""
 VERSION_LABEL = "app.kubernetes.io/version"

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import events, rollout
@@ -337,6 +337,12 @@ class Waker:
         self._closed = threading.Event()
         for path in paths:
             threading.Thread(target=self._watch, args=(cluster, path, selector), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def wait(self, seconds: float) -> None:
         """Return at the next change, or after `seconds`; at most five times a second."""

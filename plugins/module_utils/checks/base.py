@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 IN_CLUSTER = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\..+)?")
 """The name of a Service of the cluster: <service>.<namespace>.svc, with or without the cluster's domain."""
+PROBE_LABEL = "mlops.platform/probe"
+"""On what checks make in a cluster and remove again."""
+LEFT_SECONDS = 600
+"""The age at which what a check made is something that a killed run left."""
 REQUEST_SECONDS = 10
 """Time for one request of a check; the runner tries again until its own deadline."""
 
@@ -172,6 +177,12 @@ def parse_typed(raw: Mapping[str, Any], types: Mapping[str, type[T]], where: str
         raise PlatformError(f"{where}: type is {kind!r}; allowed are {', '.join(sorted(types))}")
     values = {key: value for key, value in raw.items() if key != "type"}
     return build(types[str(kind)], {**values, "service": parse_endpoint(raw.get("service"), where)}, where)
+
+
+def abandoned(item: Mapping[str, Any]) -> bool:
+    """Whether an object that a check made was left by a run that was killed: checks beside this one are younger."""
+    made = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
+    return (datetime.now(UTC) - made).total_seconds() > LEFT_SECONDS
 
 
 def expect(observed: object, expected: object, message: str) -> None:

@@ -7,10 +7,16 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ansible_collections.mlops.platform.plugins.module_utils import certificates
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check, CheckFailed, expect
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    PROBE_LABEL,
+    Access,
+    Check,
+    CheckFailed,
+    abandoned,
+    expect,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import conditions, owned
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Waker
@@ -18,10 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-LABEL = "mlops.platform/probe"
 KIND = "certificate"
-LEFT_SECONDS = 600
-"""The age at which a certificate of a check is one that a killed run left."""
 LAST_SECONDS = 1.0
 """Time before the deadline in which a failure is put into words."""
 DURATION = "1h"
@@ -73,7 +76,7 @@ class CertificateCheck(Check):
             raise CheckFailed(f"ClusterIssuer {self.issuer} is not Ready: {ready.get('message')}", "not Ready", "Ready")
 
     def _manifest(self, name: str, namespace: str, host: str) -> Object:
-        labels = {LABEL: KIND}
+        labels = {PROBE_LABEL: KIND}
         return {
             "apiVersion": API,
             "kind": "Certificate",
@@ -92,8 +95,7 @@ class CertificateCheck(Check):
         """Return when the Certificate is Ready. Raises CheckFailed with what keeps it from that at the deadline."""
         cluster, space = access.cluster, access.namespace
         paths = {cluster.resource(API, "Certificate").path(space)}
-        waker = Waker(cluster, paths, f"{LABEL}={KIND}")
-        try:
+        with Waker(cluster, paths, f"{PROBE_LABEL}={KIND}") as waker:
             while True:
                 found = cluster.get(API, "Certificate", name, space) or {"metadata": {}}
                 if conditions(found).get("Ready", {}).get("status") == "True":
@@ -106,8 +108,6 @@ class CertificateCheck(Check):
                     observed = "not Ready" if said else None
                     raise CheckFailed(f"Certificate {name} is not Ready: {said or nobody}", observed, "Ready")
                 waker.wait(min(2.0, left))
-        finally:
-            waker.close()
 
 
 def _last_word(cluster: Cluster, certificate: Object) -> tuple[str, bool]:
@@ -135,12 +135,10 @@ def problem(chain: str, key: str, authority: str, host: str) -> str:
 
 
 def _remove_left(cluster: Cluster, namespace: str) -> None:
-    """Remove what runs left that were killed; a check that goes on beside this one is younger."""
-    now = datetime.now(UTC)
+    """Remove what runs left that were killed."""
     for kind in (API, "Certificate"), ("v1", "Secret"):
-        for item in cluster.list_metadata(cluster.resource(*kind), namespace, f"{LABEL}={KIND}"):
-            made = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
-            if (now - made).total_seconds() > LEFT_SECONDS:
+        for item in cluster.list_metadata(cluster.resource(*kind), namespace, f"{PROBE_LABEL}={KIND}"):
+            if abandoned(item):
                 _remove(cluster, item["metadata"]["name"], namespace)
 
 

@@ -54,14 +54,14 @@ class InferenceCheck(Check):
         with self.client(access) as client:
             answer = client.infer(expected.request)
             if answer.status != 200:
-                said = f"POST {self.target} answered {answer.status}: {_short(answer.body)}"
+                said = f"POST {self.target} answered {answer.status}: {predict.shortened(answer.body)}"
                 raise CheckFailed(said, answer.status, 200)
             if answer.version not in ("", self.version):
                 said = f"version {answer.version} of the model answers, deployed is {self.version}"
                 raise CheckFailed(said, answer.version, self.version)
             if wrong := predict.differences(expected.outputs, answer.outputs):
                 said = f"the endpoint does not predict what the model itself predicts: {'; '.join(wrong)}"
-                raise CheckFailed(said, _short(answer.outputs), _short(expected.outputs))
+                raise CheckFailed(said, predict.shortened(answer.outputs), predict.shortened(expected.outputs))
             seconds = statistics.median(client.infer(expected.request).seconds for _ in range(REPEATS))
         way = "through the edge" if self.edge else "inside the cluster"
         same = f"{expected.rows} predictions of version {self.version} as in-process ({expected.source})"
@@ -89,8 +89,3 @@ def reference(
     if key not in _known:
         _known[key] = predict.in_process(tracking.environment(access), model, version, rows, hidden)
     return _known[key]
-
-
-def _short(content: object) -> str:
-    text = " ".join(str(content).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -10,16 +10,17 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    PROBE_LABEL,
     Access,
     Check,
     CheckFailed,
     Service,
+    abandoned,
     expect,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Object
@@ -31,13 +32,10 @@ SERVING = "serving.knative.dev/v1"
 INGRESS = "networking.internal.knative.dev/v1alpha1"
 INGRESS_CLASS = "networking.knative.dev/ingress.class"
 AUTOSCALING = "autoscaling.knative.dev"
-LABEL = "mlops.platform/probe"
 PARTS = {"activator-service": 80, "autoscaler": 8080, "webhook": 443}
 """Services of Knative's own, by which requests go, with one of their ports."""
 PATIENCE_SECONDS = 6.0
 """How long a service may be on its way until somebody asks why it does not arrive."""
-LEFT_SECONDS = 600
-"""The age at which a service of a check is one that a killed run left."""
 COLD_SECONDS = 60.0
 """The time that an answer may take where a pod must be started for it."""
 LAST_SECONDS = 0.2
@@ -170,7 +168,7 @@ class Probe:
         return {
             "apiVersion": SERVING,
             "kind": "Service",
-            "metadata": {"name": self.name, "namespace": self.access.namespace, "labels": {LABEL: "true"}},
+            "metadata": {"name": self.name, "namespace": self.access.namespace, "labels": {PROBE_LABEL: "true"}},
             "spec": {"template": {"metadata": {"annotations": dict(annotations)}, "spec": pod}},
         }
 
@@ -218,9 +216,8 @@ class Probe:
         `why` says what keeps it from that; asked with False it is "" where waiting may help.
         """
         cluster, started = self.access.cluster, time.monotonic()
-        name = f"serving.knative.dev/service={self.name}" if kind[0] != SERVING else f"{LABEL}=true"
-        waker = Waker(cluster, [cluster.resource(*kind).path(self.access.namespace)], name)
-        try:
+        name = f"serving.knative.dev/service={self.name}" if kind[0] != SERVING else f"{PROBE_LABEL}=true"
+        with Waker(cluster, [cluster.resource(*kind).path(self.access.namespace)], name) as waker:
             while not done():
                 late = self._left() <= 0
                 if late or time.monotonic() - started > PATIENCE_SECONDS:
@@ -228,8 +225,6 @@ class Probe:
                     if late or cause:
                         raise CheckFailed(cause, "not in time" if late else "not possible", "in time")
                 waker.wait(min(2.0, max(self._left(), 0.2)))
-        finally:
-            waker.close()
 
     def _left(self) -> float:
         """Seconds until a failure must be told."""
@@ -302,7 +297,6 @@ def _message(line: str) -> str:
 
 def _remove_left(access: Access) -> None:
     """Delete the services of checks that were killed."""
-    for item in access.cluster.list(SERVING, "Service", access.namespace, f"{LABEL}=true"):
-        made = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
-        if (datetime.now(UTC) - made).total_seconds() > LEFT_SECONDS:
+    for item in access.cluster.list(SERVING, "Service", access.namespace, f"{PROBE_LABEL}=true"):
+        if abandoned(item):
             access.cluster.delete(SERVING, "Service", item["metadata"]["name"], access.namespace)

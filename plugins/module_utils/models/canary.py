@@ -163,8 +163,7 @@ class ClusterStage(ABC):
                 raise StepFailed(f"{at(state)}: {error}", logged=self.logged(state)) from error
         started, said, saying = time.monotonic(), 0.0, ""
         kinds = [(isvc.API_VERSION, isvc.KIND), *self.watched]
-        waker = Waker(self._cluster, [self._cluster.resource(*kind).path(self._namespace) for kind in kinds], "")
-        try:
+        with Waker(self._cluster, [self._cluster.resource(*kind).path(self._namespace) for kind in kinds], "") as waker:
             while missing := self.shared_out(state):
                 elapsed = time.monotonic() - started
                 if elapsed > self._rules.timeout_seconds:
@@ -173,8 +172,6 @@ class ClusterStage(ABC):
                     said, saying = elapsed, missing
                     self._say(f"{at(state)}: {missing}")
                 waker.wait(1.0)
-        finally:
-            waker.close()
 
     watched: Sequence[tuple[str, str]] = ()
     """The kinds whose changes may mean that requests go elsewhere."""

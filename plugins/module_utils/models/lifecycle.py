@@ -196,10 +196,9 @@ class Model:
         """Return when the InferenceService and its pods are gone. Raises PlatformError where they stay."""
         space, selector = self.serving.namespace, f"{COMPONENT_LABEL}={self.name}"
         kinds = ((inference_service.API_VERSION, inference_service.KIND), ("v1", "Pod"))
-        waker = Waker(self.cluster, {self.cluster.resource(*kind).path(space) for kind in kinds}, selector)
         deadline = time.monotonic() + GONE_SECONDS
         said = ""
-        try:
+        with Waker(self.cluster, {self.cluster.resource(*kind).path(space) for kind in kinds}, selector) as waker:
             while left := [
                 f"{kind[1]} {item['metadata']['name']}"
                 for kind in kinds
@@ -211,5 +210,3 @@ class Model:
                     said = message
                     self.say(message)
                 waker.wait(5.0)
-        finally:
-            waker.close()

@@ -120,6 +120,12 @@ def in_process(
     return Reference(**found)
 
 
+def shortened(content: object, longest: int = 300) -> str:
+    """What messages show of an answer: on one line, at most `longest` characters of it."""
+    text = " ".join(str(content).split())
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def first_row(request: Mapping[str, Any]) -> dict[str, Any]:
     """The V2 request of the first row alone."""
     inputs = []

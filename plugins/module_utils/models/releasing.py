@@ -64,7 +64,7 @@ class Versions:
     def answer(self, rows: str, got: predict.Answer) -> Answer:
         """What an endpoint answered to the rows of a version, held against the version that it names."""
         if got.status != 200:
-            return Answer(got.seconds, error=f"HTTP {got.status}: {_short(got.body)}")
+            return Answer(got.seconds, error=f"HTTP {got.status}: {predict.shortened(got.body, LONGEST_ANSWER)}")
         named = self.own.get(got.version)
         wrong = ""
         if named and named.request == self.own[rows].request:
@@ -194,7 +194,7 @@ class Releasing:
                 try:
                     return versions.answer(rows, way().infer(versions.own[rows].request))
                 except (urllib3.exceptions.HTTPError, PlatformError) as error:
-                    return Answer(0.0, error=f"{type(error).__name__}: {_short(error)}")
+                    return Answer(0.0, error=f"{type(error).__name__}: {predict.shortened(error, LONGEST_ANSWER)}")
 
             def one(place: str) -> predict.V2Client:
                 with opening:
@@ -242,8 +242,3 @@ def release(model: Model, about: Mapping[str, Any]) -> dict[str, Any]:
     """Release the version that a model's settings name; `about` is {rules, alias, knative_namespace}."""
     rules = build(Rules, {**about["rules"], "steps": tuple(about["rules"]["steps"])}, "release")
     return Releasing(model, rules, str(about["alias"]), str(about["knative_namespace"])).run()
-
-
-def _short(content: object) -> str:
-    text = " ".join(str(content).split())
-    return text if len(text) <= LONGEST_ANSWER else f"{text[:LONGEST_ANSWER]}..."

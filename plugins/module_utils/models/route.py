@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
+from ansible_collections.mlops.platform.plugins.module_utils.gateway import API, ROUTES_API
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import Manifest
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import (
     Serving,
@@ -51,7 +52,7 @@ def manifest(model: str, serving: Serving) -> Manifest | None:
     timeout = f"{serving.request_seconds}s"
     if serving.edge.get("openshift"):
         return {
-            "apiVersion": "route.openshift.io/v1",
+            "apiVersion": ROUTES_API,
             "kind": "Route",
             "metadata": {**metadata, "annotations": {"haproxy.router.openshift.io/timeout": timeout}},
             "spec": {
@@ -70,7 +71,7 @@ def manifest(model: str, serving: Serving) -> Manifest | None:
         "timeouts": {"request": timeout},
     }
     return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
+        "apiVersion": API,
         "kind": "HTTPRoute",
         "metadata": metadata,
         "spec": {
