@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.gateway import node
 
 INVENTORY = Path(__file__).parent / "inventory" / "group_vars" / "platform.yml"
 NAMESPACE = "mlops"
+DOMAIN = "mlops.internal"
 
 Secret = Callable[[str], dict[str, str]]
 Checks = Callable[[str], dict[str, Any]]
@@ -38,6 +40,18 @@ def cluster(variables: dict[str, Any]) -> Cluster:
 def address(cluster: Cluster) -> str:
     """The address of the node, at which its ports answer."""
     return node_address(cluster)
+
+
+@pytest.fixture
+def names(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name below the platform's domain leads to the node, as `curl --resolve` has it."""
+    look_up = socket.getaddrinfo
+
+    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+        text = host.decode() if isinstance(host, bytes) else str(host)
+        return look_up(address if text.endswith(DOMAIN) else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 @pytest.fixture(scope="session")

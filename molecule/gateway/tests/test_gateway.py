@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Secret = Callable[[str], dict[str, str]]
 DOMAIN = "mlops.internal"
 OWN = "edge-test"
+pytestmark = pytest.mark.usefixtures("names")
 LIMIT = 5
 
 
@@ -39,18 +40,6 @@ def port(variables: dict[str, Any]) -> int:
     """The node's port for HTTPS."""
     found: int = variables["gateway_https_node_port"]
     return found
-
-
-@pytest.fixture(autouse=True)
-def names(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name below the domain leads to the node, as `curl --resolve` has it."""
-    look_up = socket.getaddrinfo
-
-    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
-        text = host.decode() if isinstance(host, bytes) else str(host)
-        return look_up(address if text.endswith(DOMAIN) else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 def handshake(address: str, port: int, host: str, context: ssl.SSLContext) -> x509.Certificate:

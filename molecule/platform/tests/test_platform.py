@@ -32,14 +32,8 @@ def ca_file() -> str:
 
 
 @pytest.fixture
-def edge(address: str, variables: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """The URLs of the edge's hosts, whose names lead to the node, as a DNS record would."""
-    known = socket.getaddrinfo
-
-    def resolved(host: Any, *arguments: Any, **options: Any) -> Any:
-        return known(address if str(host).endswith(DOMAIN) else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+def edge(names: None, variables: dict[str, Any]) -> Callable[[str], str]:
+    """The URLs of the edge's hosts."""
     return lambda name: f"https://{name}.{DOMAIN}:{variables['gateway_https_node_port']}"
 
 
