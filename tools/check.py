@@ -27,12 +27,15 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
-IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api"]
+IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api", "images/model-server"]
 # Only under this name are the plugins the modules that they are imported as.
 PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
 SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+FAILED_BOX = re.compile(r"└─ Return code: [1-9]")
+"""Where Molecule ends the output of a command that failed."""
+CAUSE_LINES = 20
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Step:
     seconds: float = 0.0
     status: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    cause: list[str] = field(default_factory=list)
 
 
 STEPS = {
@@ -111,10 +115,20 @@ def execute(step: Step) -> int:
         if found := SUMMARY.search(COLOURS.sub("", line)):
             for number, kind in COUNT.findall(found[1]):
                 step.counts[kind] = step.counts.get(kind, 0) + int(number)
-    if step.status and not step.shown:
-        print("".join(output), end="")
+    if step.status:
+        step.cause = cause(output)
+        if not step.shown:
+            print("".join(output), end="")
     print(f"{'failed' if step.status else 'ok'}: {step.name}, {step.seconds:.1f} s", flush=True)
     return step.status
+
+
+def cause(output: list[str]) -> list[str]:
+    """The last lines that a step printed before it failed, without colours and Molecule's boxes."""
+    lines = [COLOURS.sub("", line).rstrip() for line in output]
+    failed = next((number for number, line in enumerate(lines) if FAILED_BOX.search(line)), len(lines))
+    told = [line.removeprefix("  │").rstrip() for line in lines[:failed]]
+    return [line for line in told if line][-CAUSE_LINES:]
 
 
 def end(child: subprocess.Popen[str]) -> None:
@@ -166,12 +180,14 @@ def run(names: list[str], only: str = "") -> list[Step]:
 
 
 def closing(steps: list[Step], seconds: float) -> str:
-    """What took the time, longest first, and a last line as pytest writes it."""
+    """What took the time, longest first, why a step failed, and a last line as pytest writes it."""
     width = max(len(step.name) for step in steps)
     lines: list[str] = []
     for step in sorted(steps, key=lambda step: -step.seconds):
         counts = ", ".join(f"{number} {kind}" for kind, number in step.counts.items())
         lines.append(f"{step.name:{width}}  {step.seconds:7.1f} s  {counts}".rstrip())
+    for step in steps:
+        lines += [f"why {step.name} failed:", *step.cause] if step.status else []
     totals: dict[str, int] = {}
     for step in steps:
         if step.status and not step.counts.get("failed"):
