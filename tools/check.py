@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,15 +41,20 @@ CAUSE_LINES = 20
 
 @dataclass
 class Step:
-    """One command; `shown` ones print as they go, the others only when they fail."""
+    """One command; `shown` ones print as they go, the others only when they fail.
+
+    One that runs `beside` the others begins with them and ends before a cluster is started.
+    """
 
     name: str
     command: list[str]
     shown: bool = False
+    beside: bool = False
     seconds: float = 0.0
     status: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
     cause: list[str] = field(default_factory=list)
+    child: subprocess.Popen[str] | None = None
 
 
 STEPS = {
@@ -63,7 +69,10 @@ STEPS = {
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
-    "golden": [Step("golden", ["pytest", "tests/golden", "tests/playbooks", "tests/images"], shown=True)],
+    "golden": [
+        Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True),
+        Step("programs of images", ["pytest", "tests/images"], beside=True),
+    ],
     "molecule": [Step("molecule", ["molecule", "test", "--all", "--exclude", "serving_faults"], shown=True)],
     "faults": [Step("faults", ["molecule", "test", "--scenario-name", "serving_faults"], shown=True)],
 }
@@ -96,7 +105,7 @@ def execute(step: Step) -> int:
     print(f"--- {step.name}: {shlex.join(step.command)}", flush=True)
     started = time.monotonic()
     output: list[str] = []
-    child = subprocess.Popen(
+    child = step.child = subprocess.Popen(
         step.command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     )  # fmt: skip
@@ -163,20 +172,43 @@ def own_cluster() -> Iterator[None]:
             execute(clean)
 
 
+@contextmanager
+def beside(steps: list[Step]) -> Iterator[Future[None]]:
+    """Run steps one after the other while something else goes on; what still runs at the end is ended."""
+
+    def all_of_them() -> None:
+        for step in steps:
+            if execute(step):
+                return
+
+    ended = []
+    with ThreadPoolExecutor(max_workers=1) as lane:
+        try:
+            yield lane.submit(all_of_them)
+        finally:
+            for step in steps:
+                if step.child and step.child.poll() is None:
+                    ended.append(step)
+                    end(step.child)
+    for step in ended:
+        step.status = None
+
+
 def run(names: list[str], only: str = "") -> list[Step]:
     """Run the steps of some parts, or those whose name begins with `only`, until one fails; returns the begun ones."""
-    begun: list[Step] = []
-    for name in names:
-        for step in (step for step in STEPS[name] if step.name.startswith(only)):
-            begun.append(step)
-            if name in ON_A_CLUSTER:
-                with own_cluster():
-                    execute(step)
-            else:
-                execute(step)
-            if step.status:
-                return begun
-    return begun
+    chosen = [(name, step) for name in names for step in STEPS[name] if step.name.startswith(only)]
+    with beside([step for _, step in chosen if step.beside]) as lane:
+        for _, step in (item for item in chosen if item[0] not in ON_A_CLUSTER and not item[1].beside):
+            if execute(step):
+                break
+        else:
+            lane.result()
+    for _, step in (item for item in chosen if item[0] in ON_A_CLUSTER):
+        if any(other.status for _, other in chosen):
+            break
+        with own_cluster():
+            execute(step)
+    return [step for _, step in chosen if step.status is not None]
 
 
 def closing(steps: list[Step], seconds: float) -> str:
