@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import SP
 FINAL_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 )
+PASSING = re.compile(
+    r"deadline exceeded|time(d )?out|connection reset|\bEOF\b|: (429 Too|50[0-4] )|failed to sync \w+ cache|is reserved for"
+)
+"""What the kubelet says of these where its next try may well succeed: a registry or a runtime that was busy."""
 CRASHES_UNTIL_FINAL = 3
 """Restarts after which a crash loop counts as final: the first ones may be a dependency that was late."""
 MODEL_LABEL = "serving.kserve.io/inferenceservice"
@@ -206,7 +211,8 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
             return Problem(message, final, container["name"])
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             message = waiting.get("message", "")
-            return Problem(f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS)
+            final = reason in FINAL_REASONS and not PASSING.search(message)
+            return Problem(f"pod {name}: container {container['name']}: {reason}: {message}", final)
     if status.get("phase") == "Failed":
         ended = [(item.get("state") or {}).get("terminated") or {} for item in statuses]
         codes = ", ".join(f"exit code {item.get('exitCode')}" for item in ended if item.get("exitCode"))

@@ -181,6 +181,21 @@ def test_a_container_that_cannot_start(reason: str, final: bool) -> None:
     assert pod_problem(pod(waiting(reason))) == Problem(f"pod web-0: container main: {reason}: said why", final)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Back-off pulling image "r/a:1": ErrImagePull: failed to do request: read: connection reset by peer',
+        'Back-off pulling image "r/a:1": ErrImagePull: unexpected status from GET request: 503 Service Unavailable',
+        'Back-off pulling image "r/a:1": ErrImagePull: failed to copy: httpReadSeeker: unexpected EOF',
+        "failed to sync secret cache: timed out waiting for the condition",
+    ],
+)
+def test_what_may_pass_at_the_next_try_is_waited_for(message: str) -> None:
+    found = pod_problem(pod(waiting("ImagePullBackOff", message)))
+    assert found
+    assert (found.final, message in found.message) == (False, True)
+
+
 @pytest.mark.parametrize("restarts", range(1, CRASHES_UNTIL_FINAL + 2))
 def test_a_crash_loop_is_final_only_after_some_crashes(restarts: int) -> None:
     found = pod_problem(pod(waiting("CrashLoopBackOff", restarts=restarts), phase="Running"))
