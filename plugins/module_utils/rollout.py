@@ -17,7 +17,8 @@ FINAL_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 )
 PASSING = re.compile(
-    r"deadline exceeded|time(d )?out|connection reset|\bEOF\b|: (429 Too|50[0-4] )|failed to sync \w+ cache|is reserved for"
+    r"deadline exceeded|time(d )?out|connection reset|\bEOF\b|: (429 Too|50[0-4] )|failed to sync \w+ cache"
+    r"|is reserved for"
 )
 """What the kubelet says of these where its next try may well succeed: a registry or a runtime that was busy."""
 CRASHES_UNTIL_FINAL = 3
