@@ -199,15 +199,17 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
         return None
     statuses = container_statuses(pod)
     for container in statuses:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+        now = container.get("state") or {}
+        waiting, ended = now.get("waiting") or {}, now.get("terminated") or {}
         reason = waiting.get("reason", "")
-        if reason == "CrashLoopBackOff":
-            last = (container.get("lastState") or {}).get("terminated") or {}
+        # It ends, waits, and is started again: each time something else is seen.
+        if reason == "CrashLoopBackOff" or (ended.get("exitCode") and status.get("phase") != "Failed"):
+            last = ended or (container.get("lastState") or {}).get("terminated") or {}
             of_model = MODEL_LABEL in (pod["metadata"].get("labels") or {})
             crashes = MODEL_CRASHES_UNTIL_FINAL if of_model else CRASHES_UNTIL_FINAL
             final = container.get("restartCount", 0) >= crashes
             cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
-            times = container.get("restartCount", 0)
+            times = container.get("restartCount", 0) + bool(ended)
             message = f"pod {name}: container {container['name']} crashed {times} times ({cause})"
             return Problem(message, final, container["name"])
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
@@ -230,6 +232,12 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
     return Problem(
         f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}"
     )
+
+
+def is_deserted(deployment: Mapping[str, Any]) -> bool:
+    """Whether a Deployment that should have pods has none that is available."""
+    wanted = deployment["spec"].get("replicas", 1)
+    return bool(wanted and not (deployment.get("status") or {}).get("availableReplicas"))
 
 
 def has_crashed(pod: Mapping[str, Any]) -> bool:

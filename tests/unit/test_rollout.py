@@ -10,6 +10,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.rollout import (
     Problem,
     State,
     current_pods,
+    is_deserted,
     pod_problem,
     state,
 )
@@ -261,3 +262,19 @@ def test_pods_of_the_newest_revision_of_a_stateful_set() -> None:
     assert found(live("StatefulSet", updateRevision="r2")) == ["b"]
     assert found(live("StatefulSet")) == ["a", "b"]
     assert found(live("DaemonSet")) == ["a", "b"]
+
+
+def test_a_container_that_has_just_ended_has_crashed_like_one_that_waits() -> None:
+    made = pod(waiting("", restarts=CRASHES_UNTIL_FINAL))
+    made["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    expected = f"pod web-0: container main crashed {CRASHES_UNTIL_FINAL + 1} times (exit code 1, Error)"
+    assert pod_problem(made) == Problem(expected, True, "main")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "deserted"), [(1, 0, True), (2, 1, False), (0, 0, False), (1, 1, False)]
+)
+def test_a_deployment_is_deserted_where_pods_are_wanted_and_none_is_there(
+    wanted: int, available: int, deserted: bool
+) -> None:
+    assert is_deserted({"spec": {"replicas": wanted}, "status": {"availableReplicas": available}}) is deserted
