@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,24 +28,33 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
-IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api"]
+IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api", "images/model-server"]
 # Only under this name are the plugins the modules that they are imported as.
 PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
 SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+FAILED_BOX = re.compile(r"└─ Return code: [1-9]")
+"""Where Molecule ends the output of a command that failed."""
+CAUSE_LINES = 20
 
 
 @dataclass
 class Step:
-    """One command; `shown` ones print as they go, the others only when they fail."""
+    """One command; `shown` ones print as they go, the others only when they fail.
+
+    One that runs `beside` the others begins with them and ends before a cluster is started.
+    """
 
     name: str
     command: list[str]
     shown: bool = False
+    beside: bool = False
     seconds: float = 0.0
     status: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    cause: list[str] = field(default_factory=list)
+    child: subprocess.Popen[str] | None = None
 
 
 STEPS = {
@@ -59,7 +69,10 @@ STEPS = {
         Step("ansible-lint", ["ansible-lint"]),
     ],
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
-    "golden": [Step("golden", ["pytest", "tests/golden", "tests/playbooks", "tests/images"], shown=True)],
+    "golden": [
+        Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True),
+        Step("programs of images", ["pytest", "tests/images"], beside=True),
+    ],
     "molecule": [Step("molecule", ["molecule", "test", "--all", "--exclude", "serving_faults"], shown=True)],
     "faults": [Step("faults", ["molecule", "test", "--scenario-name", "serving_faults"], shown=True)],
 }
@@ -92,7 +105,7 @@ def execute(step: Step) -> int:
     print(f"--- {step.name}: {shlex.join(step.command)}", flush=True)
     started = time.monotonic()
     output: list[str] = []
-    child = subprocess.Popen(
+    child = step.child = subprocess.Popen(
         step.command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     )  # fmt: skip
@@ -111,10 +124,20 @@ def execute(step: Step) -> int:
         if found := SUMMARY.search(COLOURS.sub("", line)):
             for number, kind in COUNT.findall(found[1]):
                 step.counts[kind] = step.counts.get(kind, 0) + int(number)
-    if step.status and not step.shown:
-        print("".join(output), end="")
+    if step.status:
+        step.cause = cause(output)
+        if not step.shown:
+            print("".join(output), end="")
     print(f"{'failed' if step.status else 'ok'}: {step.name}, {step.seconds:.1f} s", flush=True)
     return step.status
+
+
+def cause(output: list[str]) -> list[str]:
+    """The last lines that a step printed before it failed, without colours and Molecule's boxes."""
+    lines = [COLOURS.sub("", line).rstrip() for line in output]
+    failed = next((number for number, line in enumerate(lines) if FAILED_BOX.search(line)), len(lines))
+    told = [line.removeprefix("  │").rstrip() for line in lines[:failed]]
+    return [line for line in told if line][-CAUSE_LINES:]
 
 
 def end(child: subprocess.Popen[str]) -> None:
@@ -149,29 +172,54 @@ def own_cluster() -> Iterator[None]:
             execute(clean)
 
 
+@contextmanager
+def beside(steps: list[Step]) -> Iterator[Future[None]]:
+    """Run steps one after the other while something else goes on; what still runs at the end is ended."""
+
+    def all_of_them() -> None:
+        for step in steps:
+            if execute(step):
+                return
+
+    ended = []
+    with ThreadPoolExecutor(max_workers=1) as lane:
+        try:
+            yield lane.submit(all_of_them)
+        finally:
+            for step in steps:
+                if step.child and step.child.poll() is None:
+                    ended.append(step)
+                    end(step.child)
+    for step in ended:
+        step.status = None
+
+
 def run(names: list[str], only: str = "") -> list[Step]:
     """Run the steps of some parts, or those whose name begins with `only`, until one fails; returns the begun ones."""
-    begun: list[Step] = []
-    for name in names:
-        for step in (step for step in STEPS[name] if step.name.startswith(only)):
-            begun.append(step)
-            if name in ON_A_CLUSTER:
-                with own_cluster():
-                    execute(step)
-            else:
-                execute(step)
-            if step.status:
-                return begun
-    return begun
+    chosen = [(name, step) for name in names for step in STEPS[name] if step.name.startswith(only)]
+    with beside([step for _, step in chosen if step.beside]) as lane:
+        for _, step in (item for item in chosen if item[0] not in ON_A_CLUSTER and not item[1].beside):
+            if execute(step):
+                break
+        else:
+            lane.result()
+    for _, step in (item for item in chosen if item[0] in ON_A_CLUSTER):
+        if any(other.status for _, other in chosen):
+            break
+        with own_cluster():
+            execute(step)
+    return [step for _, step in chosen if step.status is not None]
 
 
 def closing(steps: list[Step], seconds: float) -> str:
-    """What took the time, longest first, and a last line as pytest writes it."""
+    """What took the time, longest first, why a step failed, and a last line as pytest writes it."""
     width = max(len(step.name) for step in steps)
     lines: list[str] = []
     for step in sorted(steps, key=lambda step: -step.seconds):
         counts = ", ".join(f"{number} {kind}" for kind, number in step.counts.items())
         lines.append(f"{step.name:{width}}  {step.seconds:7.1f} s  {counts}".rstrip())
+    for step in steps:
+        lines += [f"why {step.name} failed:", *step.cause] if step.status else []
     totals: dict[str, int] = {}
     for step in steps:
         if step.status and not step.counts.get("failed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,20 @@ def test_models_predict_what_they_predict_themselves(cluster: Cluster, models: l
             answer = requests.post(url, json=REQUEST, headers={"Host": host}, timeout=60)
         assert answer.status_code == 200, (model, answer.text)
         assert np.ravel(answer.json()["outputs"][0]["data"]).tolist() == model.classes, model
+
+
+def test_an_idle_connection_is_kept_for_the_proxy_that_uses_it_again(cluster: Cluster, models: list[Model]) -> None:
+    (direct,) = [model for model in models if model.mode == "Standard"]
+    with Forwards(cluster) as forwards:
+        connection = http.client.HTTPConnection("127.0.0.1", forwards.port(*service_of(direct), 80), timeout=10)
+        connection.auto_open = 0  # never another one in its place
+        connection.connect()
+        for idle_seconds in (0, 7):  # the server's own default is 5
+            time.sleep(idle_seconds)
+            connection.request("GET", f"/v2/models/{direct.name}/ready")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b""), idle_seconds
+        connection.close()
 
 
 def test_pods_of_models_hold_no_token_and_cannot_change_their_root(cluster: Cluster, models: list[Model]) -> None:
