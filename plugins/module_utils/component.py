@@ -22,8 +22,9 @@ class Component:
     `templates` is the folder under the role's templates/ that holds the manifests. `requires` maps
     the components it builds on to the variable that names an external endpoint instead ("" where
     there is none); `after` names those that it comes after where the inventory has them. `upstream`
-    are objects of other projects (see upstream.py). `namespaces` maps those it has besides its own to
-    their Pod Security level. `access` says how people reach it.
+    are objects of other projects (see upstream.py). `rules` and `dashboards` are files of the role, which become
+    objects (see observation.py). `namespaces` maps those it has besides its own to their Pod Security level. `access`
+    says how people reach it.
     `timeout_seconds` bounds one wait for workloads, `checks_seconds` the quick checks after it.
     """
 
@@ -36,6 +37,8 @@ class Component:
     after: tuple[str, ...] = ()
     namespaces: Mapping[str, str] = field(default_factory=dict)
     upstream: tuple[Mapping[str, Any], ...] = ()
+    rules: str = ""
+    dashboards: str = ""
     secrets: tuple[SecretSpec, ...] = ()
     configure: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()

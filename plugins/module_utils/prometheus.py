@@ -62,27 +62,6 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A rule as Prometheus has loaded it from `file`.
-
-    `kind` is alerting or recording, `health` ok, err or unknown (not evaluated yet), `state` that of an alert
-    (inactive, pending or firing; empty for a recording rule), `evaluated` in Unix seconds or 0.
-    """
-
-    group: str
-    file: str
-    name: str
-    query: str
-    kind: str
-    health: str
-    error: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    state: str
-    evaluated: float
-
-
-@dataclass(frozen=True)
 class Alert:
     """An alert that is pending or firing by its `state`, since `since` (Unix seconds)."""
 
@@ -96,6 +75,29 @@ class Alert:
     def name(self) -> str:
         """The name of its rule."""
         return self.labels["alertname"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as Prometheus has loaded it from `file`.
+
+    `kind` is alerting or recording, `health` ok, err or unknown (not evaluated yet), `state` that of an alert
+    (inactive, pending or firing; empty for a recording rule), `evaluated` in Unix seconds or 0. `alerts` are those
+    that it has pending or firing now.
+    """
+
+    group: str
+    file: str
+    name: str
+    query: str
+    kind: str
+    health: str
+    error: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    state: str
+    evaluated: float
+    alerts: tuple[Alert, ...]
 
 
 class Prometheus:
@@ -178,6 +180,7 @@ class Prometheus:
                 annotations=item.get("annotations") or {},
                 state=item.get("state", ""),
                 evaluated=_seconds(item["lastEvaluation"]),
+                alerts=tuple(map(_alert, item.get("alerts") or ())),
             )
             for group in self._ask("rules", "its rules")["groups"]
             for item in group["rules"]
@@ -185,10 +188,7 @@ class Prometheus:
 
     def alerts(self) -> list[Alert]:
         """The alerts that are pending or firing."""
-        return [
-            Alert(item["labels"], item["annotations"], item["state"], float(item["value"]), _seconds(item["activeAt"]))
-            for item in self._ask("alerts", "its alerts")["alerts"]
-        ]
+        return [_alert(item) for item in self._ask("alerts", "its alerts")["alerts"]]
 
     def _ask(self, what: str, about: str, form: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The data of an answer. Expressions are posted: they may be longer than a URL."""
@@ -213,6 +213,10 @@ class Prometheus:
 
 def _sample(labels: Mapping[str, str], point: tuple[float, str]) -> Sample:
     return Sample(labels, float(point[1]), float(point[0]))
+
+
+def _alert(item: Mapping[str, Any]) -> Alert:
+    return Alert(item["labels"], item["annotations"], item["state"], float(item["value"]), _seconds(item["activeAt"]))
 
 
 def _seconds(when: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
-from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, events, observation
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
@@ -93,9 +93,10 @@ class ComponentAction(PlatformAction):
         if not roles:
             raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")
         folder = Path(roles[0]) / "templates" / self.component.templates
-        own = self._rendered(folder)
+        own = [*self._rendered(folder), *observation.objects(self.component, Path(roles[0]) / "files")]
         if not own and not self.component.upstream:
             raise PlatformError(f"component_spec of {self.component.name}: no template {TEMPLATES} in {folder}")
+        own = observation.selectable(own, self.variable("platform_monitor_labels") or {})
         found = [*own, *patch(self._upstream(), self.patches(), f"component_spec of {self.component.name}")]
         yaml_manifests.refuse_doubles(found, f"component_spec of {self.component.name}")
         settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)

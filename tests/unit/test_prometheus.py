@@ -212,6 +212,7 @@ def test_rules_and_alerts(prometheus: Prometheus) -> None:
     assert (recording.health, recording.evaluated, recording.labels) == ("err", 0.0, {})
     assert "labelset" in recording.error
     (alert,) = prometheus.alerts()
+    assert (alerting.alerts, recording.alerts) == ((alert,), ())
     assert (alert.name, alert.state, alert.value) == ("HighLatency", "firing", 1.0)
     assert alert.since == pytest.approx(1530728832.60602)
 
