@@ -76,7 +76,7 @@ STEPS = {
     "molecule": [Step("molecule", ["molecule", "test", "--all", "--exclude", "serving_faults"], shown=True)],
     "faults": [Step("faults", ["molecule", "test", "--scenario-name", "serving_faults"], shown=True)],
 }
-ALL = ("lint", "unit", "golden", "molecule")
+ALL = ("lint", "unit", "golden", "rules", "molecule")
 """What `make test` runs; breaking what serves models, part by part, takes too long for every change."""
 ON_A_CLUSTER = ("molecule", "faults")
 CLEAN = ["ansible-playbook", "playbooks/clean.yml", "-i", str(INVENTORY), "-e", "confirm=yes"]
