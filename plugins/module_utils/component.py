@@ -24,7 +24,8 @@ class Component:
     there is none); `after` names those that it comes after where the inventory has them. `upstream`
     are objects of other projects (see upstream.py). `rules` and `dashboards` are files of the role, which become
     objects (see observation.py). `namespaces` maps those it has besides its own to their Pod Security level. `access`
-    says how people reach it.
+    says how people reach it. `observes` names the component that this one watches, and is `wanted` where anything does:
+    what is not is removed.
     `timeout_seconds` bounds one wait for workloads, `checks_seconds` the quick checks after it.
     """
 
@@ -43,6 +44,8 @@ class Component:
     configure: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()
     access: tuple[Mapping[str, Any], ...] = ()
+    observes: str = ""
+    wanted: bool = True
     timeout_seconds: float = 300.0
     checks_seconds: float = 30.0
 

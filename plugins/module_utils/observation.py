@@ -35,7 +35,8 @@ def objects(component: Component, files: Path) -> list[Manifest]:
     rules = files / component.rules
     if component.rules and rules.is_file():
         found.append(_object(API, "PrometheusRule", component, component.name, spec=rule_groups(rules)))
-    for path in sorted(files.glob(component.dashboards)) if component.dashboards else []:
+    pages = files.glob(component.dashboards) if component.dashboards else ()
+    for path in sorted(pages, key=lambda path: path.stem):
         name = f"{component.name}-{path.stem}"
         made = _object("v1", "ConfigMap", component, name, data={f"{name}.json": dashboard(path)})
         made["metadata"]["labels"] = {DASHBOARD_LABEL: "1"}

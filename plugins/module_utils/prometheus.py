@@ -165,6 +165,10 @@ class Prometheus:
             for item in self._ask("targets", "its targets", {"state": "active"})["activeTargets"]
         ]
 
+    def pools(self) -> set[str]:
+        """The names of all pools of targets that are configured, also of those without any."""
+        return set(self._ask("scrape_pools", "its pools")["scrapePools"])
+
     def rules(self) -> list[Rule]:
         """All rules of all groups, in their order."""
         return [

@@ -75,7 +75,8 @@ class ComponentAction(PlatformAction):
     def _pull_with_login(self) -> None:
         """Note with which Secret images are pulled; one is made where the registry's login is declared."""
         names = [self.variable("platform_image_pull_secret")]
-        if username := self.variable("platform_image_registry_username"):
+        username = self.variable("platform_image_registry_username")
+        if username and not self.component.observes:  # which has no pods
             registry = str(self.variable("platform_image_registry"))
             password = str(self.variable("platform_image_registry_password"))
             made = registry_secret(self.component, registry, str(username), password)

@@ -115,7 +115,12 @@ def url(asked: list[tuple[str, str, dict[str, str]]]) -> Iterator[str]:
             path = urlsplit(self.path).path
             fields = {key: values[0] for key, values in parse_qs(query).items()}
             asked.append((f"{self.command} {self.headers.get('Authorization', 'nobody')}", path, fields))
-            calls = {"targets": success(TARGETS), "rules": success(RULES), "alerts": success({"alerts": [ALERT]})}
+            calls = {
+                "targets": success(TARGETS),
+                "rules": success(RULES),
+                "alerts": success({"alerts": [ALERT]}),
+                "scrape_pools": success({"scrapePools": ["podMonitor/monitoring/node/0", "empty"]}),
+            }
             status, body = calls.get(path.rpartition("/")[2]) or ANSWERS[fields["query"]]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -198,6 +203,7 @@ def test_targets(prometheus: Prometheus, asked: list[tuple[str, str, dict[str, s
     assert (down.health, down.scraped) == ("down", 0.0)
     assert "403" in down.error
     assert asked == [("GET nobody", "/api/v1/targets", {"state": "active"})]
+    assert prometheus.pools() == {"podMonitor/monitoring/node/0", "empty"}
 
 
 def test_rules_and_alerts(prometheus: Prometheus) -> None:

@@ -26,6 +26,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve impor
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.model_api import MlflowModelCheck, ModelApiCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.prometheus import (
+    PrometheusQueryCheck,
+    PrometheusRulesCheck,
+    PrometheusTargetsCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
     S3AccessCheck,
     S3DeniedCheck,
@@ -62,4 +67,7 @@ CHECKS: dict[str, type[Check]] = {
     "mlflow_model": MlflowModelCheck,
     "model_api": ModelApiCheck,
     "autoscaler": AutoscalerCheck,
+    "prometheus_query": PrometheusQueryCheck,
+    "prometheus_rules": PrometheusRulesCheck,
+    "prometheus_targets": PrometheusTargetsCheck,
 }

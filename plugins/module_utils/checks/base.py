@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
@@ -38,6 +38,10 @@ class CheckFailed(Exception):
         super().__init__(message)
         self.observed = observed
         self.expected = expected
+
+
+class NotYet(CheckFailed):
+    """A check that saw what may still become what it expects: what is loaded, scraped, made by somebody else."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class Check(ABC):
     service: Endpoint
     full: bool = field(default=False, kw_only=True)
     premise: bool = field(default=False, kw_only=True)
+    beforehand: ClassVar[bool] = True
+    """Whether what is not the platform's own can be proven before anything is applied."""
 
     @property
     def target(self) -> str:

@@ -17,6 +17,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure.gateway i
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import MinioStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.mlflow import MlflowUserStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.postgresql import PostgresqlStep
+from ansible_collections.mlops.platform.plugins.module_utils.configure.prometheus import PrometheusStep
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
@@ -25,6 +26,7 @@ STEPS: dict[str, type[Step]] = {
     "minio": MinioStep,
     "postgresql": PostgresqlStep,
     "mlflow_user": MlflowUserStep,
+    "prometheus": PrometheusStep,
 }
 
 
