@@ -60,7 +60,8 @@ def train(client: MlflowClient) -> dict[str, Any]:
         }
         mlflow.log_metrics(metrics)
         rows = {"columns": test_rows.columns.tolist(), "data": test_rows.to_numpy().tolist()}
-        mlflow.log_dict({"rows": rows, "predictions": predicted.tolist()}, "held_out.json")
+        kept = {"rows": rows, "labels": test_classes.tolist(), "predictions": predicted.tolist()}
+        mlflow.log_dict(kept, "held_out.json")
         info = mlflow.sklearn.log_model(
             model,
             name="model",

@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils import certificates
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings as Experiment
 from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import component_name, recorded
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings
@@ -25,13 +26,20 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.component_action im
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
 
 DECLARED = "platform_models"
+METRICS = "metrics"
+"""The gate of a release that is decided by what users experience."""
 
 
 class ActionModule(PlatformAction):
     """See plugins/modules/models.py for the documentation."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
-        "verb": {"type": "str", "choices": ["provision", "validate", "remove", "release"], "default": "provision"},
+        "verb": {
+            "type": "str",
+            "choices": ["provision", "validate", "remove", "release", "experiment"],
+            "default": "provision",
+        },
+        "gate": {"type": "str", "choices": ["", METRICS], "default": ""},
         "asked": {"type": "list", "elements": "dict", "default": []},
         "alone": {"type": "bool", "default": False},
     }
@@ -68,8 +76,13 @@ class ActionModule(PlatformAction):
             "kubeconfig": value("platform_kubeconfig"),
             "authorities": certificates.read(str(value("platform_ca_certificates") or "")),
             "run_directory": str(directory or ""),
-            "release": self._release(value, inventory.of_role("knative")) if verb == "release" else {},
+            "release": {},
+            "experiment": {},
         }
+        if verb in ("release", "experiment"):
+            shared["release"] = self._release(value, inventory.of_role("knative"))
+        if verb == "experiment" or (verb == "release" and arguments["gate"] == METRICS):
+            shared |= self._experiment(value, shared["release"], verb)
         models = [
             {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
             for verb, record in steps
@@ -84,6 +97,35 @@ class ActionModule(PlatformAction):
             "alias": value("release_alias"),
             "knative_namespace": value("knative_namespace", "knative", knative) if knative else "",
         }
+
+    def _experiment(self, value: Callable[..., Any], release: dict[str, Any], verb: Verb) -> dict[str, Any]:
+        """How versions are compared, by the variables experiment_*; PlatformError for what cannot be.
+
+        An experiment is a release with one share that it decides at; in a release it is the last one below 100 %.
+        """
+        if not value("__platform_has_monitoring"):
+            raise PlatformError(
+                "it is decided by metrics, which nobody collects here: add the component monitoring to the group "
+                "components of the inventory, or name a Prometheus that is there already (platform_prometheus_url)"
+            )
+        settings = {item.name: value(f"experiment_{item.name}") for item in fields(Experiment)}
+        rules = release["rules"]
+        if verb == "experiment":
+            steps = (settings["split"], 100)
+            alias = value("experiment_alias")
+        else:
+            steps, alias = rules["steps"], release["alias"]
+            if len(steps) == 1:
+                raise PlatformError(
+                    f"release_steps is {list(steps)}: the gate {METRICS} compares two versions side by side: "
+                    "allowed are steps with one below 100, such as [50, 100]"
+                )
+            settings["split"] = steps[-2]
+        checked = asdict(Experiment(**settings))
+        rules = asdict(Rules(**{**rules, "steps": steps}))
+        demand = "better" if verb == "experiment" else "no worse"
+        about = {"settings": checked, "prometheus": value("__platform_prometheus"), "demand": demand}
+        return {"release": {**release, "rules": rules, "alias": alias}, "experiment": about}
 
     def _asked(
         self, asked: list[dict[str, Any]], declared: list[dict[str, Any]], inventory: Inventory

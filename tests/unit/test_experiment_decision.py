@@ -121,7 +121,7 @@ def test_a_difference_that_does_not_matter_is_none() -> None:
 def test_too_few_requests_tell_nothing_and_are_said_to_be_too_few() -> None:
     measures = [measure(name, Sample(2, 40), Sample(3, 40)) for name in MARGINS]
     for demand in ("better", "no worse"):
-        found = decide(measures, CERTAINTY, demand)  # type: ignore[arg-type]
+        found = decide(measures, CERTAINTY, demand)
         assert found.outcome == "undecided"
         assert found.needed > 80
     nothing = compare(measure("errors", Sample(0, 0), Sample(0, 40)), 0.01)

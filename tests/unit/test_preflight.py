@@ -296,9 +296,8 @@ def test_the_table_of_versions_allows_the_pins() -> None:
 
 def test_every_variable_of_the_platform_is_described() -> None:
     specs = yaml.safe_load((ROOT / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    described = {
-        name for name in specs["argument_specs"]["main"]["options"] if name.startswith(("platform_", "release_"))
-    }
+    prefixes = ("platform_", "release_", "experiment_")
+    described = {name for name in specs["argument_specs"]["main"]["options"] if name.startswith(prefixes)}
     defaults: set[str] = set()
     for path in (ROOT / "group_vars" / "all").glob("*.yml"):
         defaults |= set(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -186,7 +186,7 @@ class Model:
         if not address or known is None or self.directory is None:
             return [f"{name}: {url}"]
         body = self.directory / f"{self.name}.json"
-        write(body, predict.first_row(known.request))
+        write(body, predict.row(known.request))
         trusted = gateway.keep_authority(self.cluster, serving.edge, self.directory)
         sent = os.path.relpath(self.directory.parent / "latest" / body.name)
         request = f"{gateway.curl(address, port, trusted)} {url} --json @{sent}"

@@ -140,9 +140,9 @@ def resolve(api: MlflowApi, name: str, artifact_root: str, *, alias: str = "", v
     located = api.call("GET", "model-versions/get-download-uri", name=name, version=number)
     source = str(located["artifact_uri"]).rstrip("/")
     uri = s3_uri(source, artifact_root)
-    folder = _folder(source, artifact_root)
-    about = yaml.load(_file(api, folder, "MLmodel", name, number, uri), Loader=_Loader)  # noqa: S506  (a safe one)
-    requirements = _file(api, folder, "requirements.txt", name, number, uri, needed=False)
+    place = folder(source, artifact_root)
+    about = yaml.load(_file(api, place, "MLmodel", name, number, uri), Loader=_Loader)  # noqa: S506  (a safe one)
+    requirements = _file(api, place, "requirements.txt", name, number, uri, needed=False)
     signature = about.get("signature")
     return ModelVersion(
         name=name,
@@ -174,13 +174,13 @@ def s3_uri(source: str, artifact_root: str) -> str:
     return f"{artifact_root.rstrip('/')}/{parts.path.strip('/')}"
 
 
-def _folder(source: str, artifact_root: str) -> str:
+def folder(source: str, artifact_root: str) -> str:
     """The path of an artifact as the server's own API names it."""
     if urlsplit(source).scheme == PROXIED:
         return urlsplit(source).path.strip("/")
     root = f"{artifact_root.rstrip('/')}/"
     if not source.startswith(root):
-        raise PlatformError(f"the model's files are at {source}, which is not below mlflow_artifact_root {root}")
+        raise PlatformError(f"the artifacts are at {source}, which is not below mlflow_artifact_root {root}")
     return source.removeprefix(root)
 
 
@@ -235,10 +235,10 @@ def registered(api: MlflowApi) -> list[dict[str, Any]]:
             return found
 
 
-def _file(api: MlflowApi, folder: str, path: str, name: str, version: str, uri: str, *, needed: bool = True) -> str:
+def _file(api: MlflowApi, place: str, path: str, name: str, version: str, uri: str, *, needed: bool = True) -> str:
     """A file of the model through the server; empty where it is not there and is not needed."""
     try:
-        return api.artifact("GET", f"{folder}/{path}").decode()
+        return api.artifact("GET", f"{place}/{path}").decode()
     except CheckFailed as error:
         absent = error.observed == 404 or re.search(r"\(404\)|NoSuchKey|Not Found", str(error))
         if not absent:
