@@ -57,6 +57,7 @@ def healthy_run(components: tuple[str, ...] = ("minio", "mlflow"), checks: int =
     run.take(
         outcome("example_model", "mlflow", model="models:/iris@champion", version="1", run_id="r1", accuracy=0.975)
     )
+    run.take(outcome("dashboards", "minio", page="dashboards.html", panels=58, empty=[], firing=["TargetDown"]))
     return run.document(STARTED + 9, EVENTS if len(components) < 3 else many_events(components))
 
 

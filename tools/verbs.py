@@ -25,6 +25,7 @@ REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
 COULD_NOT_CHECK = REFUSED = 2
 """The exit status where there is no report of this run."""
 REPEAT_SECONDS = 10
+VERBS = ("preflight", "up", "site", "validate", "dashboards", "images", "down", "clean", "shell")
 SHOW_CURSOR = "\x1b[?25h"
 
 # What a shell needs to know of an inventory, as Ansible sees it.
@@ -107,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     lock = one_at_a_time(arguments.verb)
     started = time.time()
     status = playbook(arguments.verb, arguments.inventory, arguments.options, lock)
+    if arguments.verb == "dashboards" and not status:
+        print(f"  {os.path.relpath(REPORTS / 'latest' / 'dashboards.html')}")
     return checked_status(started) if arguments.verb == "validate" else status
 
 
@@ -187,7 +190,7 @@ def kubectl_directory(program: str) -> str:
 def main() -> int:
     """Parse the command line and run the verb."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["preflight", "up", "site", "validate", "images", "down", "clean", "shell"])
+    parser.add_argument("verb", choices=VERBS)
     parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
     parser.epilog = "After -- come options of ansible-playbook, or the command that the shell runs."
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)

@@ -105,6 +105,8 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         rows.append(("Model", about, "plain"))
         rows.append(("", f"of run {model['run_id']}, downloaded and compared", "quiet"))
     rows += _resources(document)
+    if (drawn := document.get("dashboards")) and report:
+        rows.append(("Dashboards", f"{report.rpartition('/')[0]}/{drawn['page']}  ({alerts_told(drawn)})", "plain"))
     if report:
         rows.append(("Report", report, "plain"))
     width = max((len(name) for name, *_ in rows), default=0) + 2
@@ -116,6 +118,13 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         ),
         *(f"  {look.paint(COMMAND.ljust(width), 'strong')}{command}" for command in commands[:1]),
     ]
+
+
+def alerts_told(drawn: Mapping[str, Any]) -> str:
+    """What a page of dashboards says of alerts, in a few words."""
+    firing = drawn["firing"]
+    told = f"{len(firing)} alert{'s fire' if len(firing) > 1 else ' fires'}: {', '.join(dict.fromkeys(firing))}"
+    return told if firing else "no alert fires"
 
 
 def _resources(document: Document) -> Iterator[tuple[str, str, Style]]:

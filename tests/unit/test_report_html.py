@@ -56,7 +56,7 @@ def test_it_is_whole_and_stands_alone(document: dict[str, Any]) -> None:
     assert not re.findall(r"url\(|@import|@font-face", text)
     assert [name for _, attributes in page.elements for name in attributes if name.startswith("on")] == []
     outside = [item["href"] for item in page.all("a") if not str(item["href"]).startswith(("#", "http://10."))]
-    assert outside == ["report.json", "junit.xml"]
+    assert outside == ["dashboards.html"] * bool(document["dashboards"]) + ["report.json", "junit.xml"]
     ids = [str(attributes["id"]) for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     named = [str(attributes["aria-labelledby"]) for _, attributes in page.elements if "aria-labelledby" in attributes]
@@ -77,7 +77,7 @@ def test_everything_of_a_healthy_run_is_told() -> None:
         "critical path", "check 1", "web:80/", "200", "as expected", "Service ml/minio", "r/mlflow:1", "Wave 2",
         "minio (1 min 15 s)", "50m", "256 Mi", "1 Gi", "512 Mi", "node1", "2 CPU, 16 Gi of memory, 110 pods",
         "models:/iris@champion", "0.97", "login: Secret ml/minio-admin", "do component_health", "standard",
-        f"sha256:{'0' * 64}",
+        f"sha256:{'0' * 64}", "dashboards.html", "58 panels, 1 alert fires: TargetDown",
     ):  # fmt: skip
         assert told in text, told
     assert "What failed" not in text
