@@ -27,7 +27,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.model_api import MlflowModelCheck, ModelApiCheck
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
-from model_api.metrics import OTHER
+from observed.metrics import NUMBER, OTHER
 from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -145,7 +145,7 @@ def service(folder: Path, tracking: str, name: str, *, awaited: str = "/ready", 
     """The service for the champion of a model, once it answers at the path that is awaited."""
     port = free_port()
     environment = {
-        "PYTHONPATH": str(ROOT / "images" / "model-api"), "MLFLOW_TRACKING_URI": tracking,
+        "PYTHONPATH": f"{ROOT}/images/model-server:{ROOT}/images/model-api", "MLFLOW_TRACKING_URI": tracking,
         "MODEL_API_MODEL_NAME": name, "MODEL_API_PORT": str(port), "MODEL_API_POLL_SECONDS": "1", **settings,
     }  # fmt: skip
     with program("-m", "model_api", log=folder / "log", **environment) as process:
@@ -232,7 +232,9 @@ def test_requests_and_predictions_are_counted(iris: Api) -> None:
             iris.metric("model_api_requests_total", route="/predict", status="200"),
             iris.metric("model_api_requests_total", route="/predict", status="422"),
             iris.metric("model_api_request_seconds_count", route="/predict"),
-            iris.metric("model_api_predictions_total", **{"class": "0"}),
+            iris.metric("model_predictions_total", model="iris", prediction="0"),
+            iris.metric("model_request_duration_seconds_count", model="iris", code="200"),
+            iris.metric("model_input_values_total", model="iris", feature="petal width (cm)"),
             iris.metric("model_api_requests_total", route=OTHER, status="404"),
         ]
 
@@ -240,7 +242,7 @@ def test_requests_and_predictions_are_counted(iris: Api) -> None:
     assert iris.predict([ROW, ROW]).json()["predictions"] == [0, 0]
     assert iris.predict([["x"]]).status_code == 422
     assert [iris.get(f"/nothing/{number}").status_code for number in range(3)] == [404] * 3
-    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 2, 2, 3]
+    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 2, 2, 1, 2, 3]
     assert iris.metric("model_api_model_info", model="iris", alias="champion") == 1
     assert iris.metric("model_api_model_current") == 1
 
@@ -335,7 +337,8 @@ def test_a_model_without_signature_and_probabilities(registry: str, tmp_path: Pa
         assert isinstance(answer.json()["predictions"][0], float)
         assert "expecting 4 features" in api.predict([ROW[:3]]).json()["error"]
         assert "the model has no signature" in api.predict([["x", 1, 2, 3]]).json()["error"]
-        assert api.metric("model_api_predictions_total", **{"class": OTHER}) == 1
+        assert api.metric("model_predictions_total", prediction=NUMBER) == 1
+        assert api.metric("model_prediction_value_bucket", le="+Inf") == 1
 
 
 def test_more_than_may_wait_is_refused_at_once(registry: str, iris: Api, tmp_path: Path) -> None:
