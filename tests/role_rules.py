@@ -22,8 +22,8 @@ COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
 COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")
 SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 """What a component says at least; the engine's own class knows the rest."""
-OPTIONAL = {"model_api"}
-"""Components that a site adds when it has what they are for; the local inventory and that of the tests have them."""
+OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}}
+"""Components that a site adds when it has what they are for, with the inventories that do without them."""
 LOOKS = {"http"}
 """Checks that only look; all others are transactions."""
 SECRET = re.compile(r"(?:password|secret_key|secret_access_key|token|private_key|store_uri|access_key_id)$")
@@ -274,7 +274,7 @@ def is_in_every_inventory(role: Role) -> Iterator[str]:
         return
     for inventory in [role.root / "molecule" / "inventory", role.root / "inventories" / "local",
                       role.root / "inventories" / "existing"]:  # fmt: skip
-        if inventory.name == "existing" and role.name in OPTIONAL:
+        if inventory.name in OPTIONAL.get(role.name, ()):
             continue
         where = (inventory / "hosts.yml").relative_to(role.root)
         hosts = list(load(inventory / "hosts.yml")["platform"]["children"]["components"]["hosts"])

@@ -15,6 +15,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import D
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.iter8 import Iter8RoutemapCheck, Iter8UsersCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
     KnativeScaleCheck,
     KnativeServiceCheck,
@@ -62,6 +63,8 @@ CHECKS: dict[str, type[Check]] = {
     "kserve_pod": KservePodCheck,
     "kserve_runtimes": KserveRuntimesCheck,
     "inference": InferenceCheck,
+    "iter8_users": Iter8UsersCheck,
+    "iter8_routemap": Iter8RoutemapCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
     "mlflow_model": MlflowModelCheck,

@@ -62,11 +62,13 @@ class Serving:
     """How the platform serves models, from the variables of the roles kserve, knative and gateway.
 
     `standard`: KServe makes Deployments itself; else Knative Services, which the Service `knative_gateway` {name,
-    namespace, port} leads requests to. `edge` is what checks of the edge have in common (`service` {name, namespace} of
-    the Gateway, `listener`, `issuer`, `openshift`), empty where there is none.
+    namespace, port} leads requests to. `labels` are put on all InferenceServices. `edge` is what checks of the edge
+    have in common (`service` {name, namespace} of the Gateway, `listener`, `issuer`, `openshift`), empty where there is
+    none.
     """
 
     namespace: str = "models"
+    labels: Mapping[str, str] = field(default_factory=dict)
     domain: str = "mlops.internal"
     standard: bool = False
     mlflow_runtime: bool = True
@@ -149,7 +151,7 @@ def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manif
         "metadata": {
             "name": service_name(model.name),
             "namespace": serving.namespace,
-            "labels": labels | ({RUN_LABEL: model.run_id} if model.run_id else {}),
+            "labels": {**serving.labels, **labels} | ({RUN_LABEL: model.run_id} if model.run_id else {}),
             # KServe copies the hash to the pods: so one sees whether they are of this manifest (rollout.served).
             "annotations": {**_annotations(metric, serving), SPEC_HASH: digest(spec)},
         },
