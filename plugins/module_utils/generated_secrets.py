@@ -8,6 +8,8 @@ Their values pass from the random source to the API server and are never an Ansi
 from __future__ import annotations
 
 import base64
+import hmac
+import json
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +31,9 @@ class SecretSpec:
     """One Secret: `generate` names keys with random values, `values` keys that are given.
 
     `derive` has keys made of the others: `{key}` (dashes become underscores) is replaced by that
-    key's value, percent-encoded, fit for a URL. `copies` are further namespaces that get the same
-    Secret. `type` is Kubernetes' type of a Secret, Opaque where it is "".
+    key's value, percent-encoded, fit for a URL. `sign` has keys that are bearer tokens: {key, claims}, where `key` is
+    the one whose value signs the claims. `copies` are further namespaces that get the same Secret. `type` is
+    Kubernetes' type of a Secret, Opaque where it is "".
     """
 
     name: str
@@ -38,13 +41,14 @@ class SecretSpec:
     generate: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     derive: Mapping[str, str] = field(default_factory=dict)
+    sign: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     copies: tuple[str, ...] = ()
     type: str = ""
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], namespace: str) -> SecretSpec:
         """A spec from a role's data; unknown keys are refused."""
-        allowed = {"name", "namespace", "generate", "values", "derive", "copies"}
+        allowed = {"name", "namespace", "generate", "values", "derive", "sign", "copies"}
         unknown = set(raw) - allowed
         if unknown or not raw.get("name"):
             raise PlatformError(f"secrets: {dict(raw)!r} must have a name and no other keys than {sorted(allowed)}")
@@ -56,6 +60,7 @@ class SecretSpec:
             generate=tuple(raw.get("generate", [])),
             values=dict(raw.get("values", {})),
             derive=dict(raw.get("derive", {})),
+            sign=dict(raw.get("sign", {})),
             copies=tuple(copies),
         )
 
@@ -66,9 +71,23 @@ def complete(spec: SecretSpec, existing: Mapping[str, str], random: Callable[[],
     own = {key: existing.get(key) or make() for key in spec.generate} | dict(spec.values)
     known = {key.replace("-", "_"): quote(value, safe="") for key, value in own.items()}
     try:
-        return own | {key: pattern.format(**known) for key, pattern in spec.derive.items()}
+        derived = {key: pattern.format(**known) for key, pattern in spec.derive.items()}
+        signed = {key: token(own[said["key"]], said["claims"]) for key, said in spec.sign.items()}
+        return own | derived | signed
     except (KeyError, IndexError, ValueError) as error:
         raise PlatformError(f"secrets: {spec.name} derives a key from {error}, which is none of its keys") from error
+
+
+def token(key: str, claims: Mapping[str, Any]) -> str:
+    """A JSON Web Token (RFC 7519) of claims, signed with HMAC and SHA-512; the same claims make the same token."""
+    header = {"alg": "HS512", "typ": "JWT"}
+    parts = [json.dumps(part, separators=(",", ":"), sort_keys=True).encode() for part in (header, claims)]
+    said = b".".join(map(_encoded, parts))
+    return b".".join((said, _encoded(hmac.digest(key.encode(), said, "sha512")))).decode()
+
+
+def _encoded(part: bytes) -> bytes:
+    return base64.urlsafe_b64encode(part).rstrip(b"=")
 
 
 def ensure(cluster: Cluster, specs: Sequence[SecretSpec], component: str, check_mode: bool = False) -> list[str]:

@@ -36,6 +36,10 @@ def test_reading_is_not_writing(access: str, writes: bool) -> None:
     assert not any("*" in action or "Admin" in action for action in actions)
 
 
+def test_who_reads_metrics_reads_nothing_that_is_stored() -> None:
+    assert statement("metrics") == {"Effect": "Allow", "Action": ["admin:Prometheus"]}
+
+
 def test_another_kind_of_access_is_refused() -> None:
     with pytest.raises(PlatformError, match="minio_consumers: access is 'all'; allowed are read, read-write"):
         policy(["models"], "all")

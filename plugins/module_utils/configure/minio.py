@@ -28,10 +28,14 @@ WRITE = (
     "s3:PutObject",
 )
 ACCESS = {"read": READ, "read-write": READ + WRITE}
+METRICS = "metrics"
+"""The access of who reads what the server counts, and nothing that it stores."""
 
 
 def policy(buckets: Sequence[str], access: str) -> dict[str, Any]:
-    """The policy of a consumer: `access` ("read" or "read-write") to its own buckets."""
+    """The policy of a consumer: `access` ("read" or "read-write") to its own buckets, or to metrics alone."""
+    if access == METRICS:
+        return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["admin:Prometheus"]}]}
     if access not in ACCESS:
         raise PlatformError(f"minio_consumers: access is {access!r}; allowed are {', '.join(ACCESS)}")
     resources = [f"arn:aws:s3:::{bucket}{suffix}" for bucket in sorted(buckets) for suffix in ("", "/*")]
