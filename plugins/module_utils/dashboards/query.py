@@ -209,7 +209,7 @@ def _answer(
 
 def _line(panel: Panel, target: Target, series: Series, words: Mapping[str, str], alone: bool) -> Line:
     name = legend(replaced(target.legend, words), series.labels) if target.legend else ""
-    name = name or (panel.title if alone else "") or described(series.labels) or target.expr
+    name = name or (described(series.labels) if not alone else "") or replaced(panel.title, words)
     shown = panel.field(name, target.ref)
     return Line(target.ref, replaced(shown.name, words) or name, series.labels, series.points, shown)
 
