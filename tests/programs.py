@@ -25,7 +25,7 @@ def load_program(path: str) -> ModuleType:
 
 
 def built_program(name: str) -> Path:
-    """Where the program `name` of the catalogue is kept; `make rules` builds promtool."""
+    """Where the program `name` of the catalogue is kept; `make rules` builds those of tests."""
     loader = DataLoader()
     variables: dict[str, object] = {}
     for path in sorted((ROOT / "group_vars" / "all").glob("*.yml")):
