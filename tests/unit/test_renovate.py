@@ -67,8 +67,8 @@ def test_managers_look_at_the_files_of_the_pins() -> None:
     assert files(ENVIRONMENT) == {".config/execution-environment.yml"}
     assert files(RULES["pip_requirements"]) == {
         "images/envoy/requirements.in", "images/kserve-storage-initializer/requirements.in",
-        "images/mlflow/requirements.in", "images/model-server/requirements.in", "images/static/requirements.in",
-        "tools/uv.in",
+        "images/mlflow/requirements.in", "images/model-drift/requirements.in", "images/model-server/requirements.in",
+        "images/static/requirements.in", "tools/uv.in",
     }  # fmt: skip
 
 
