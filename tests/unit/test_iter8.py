@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import grpc
 import pytest
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.mlops.platform.plugins.module_utils.checks import iter8 as checks
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, CheckFailed, Service
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.iter8 import Iter8, Iter8Error, Summary, messages
+from inventory_mutations import ROOT, Site, read
 
 IRIS = "models/iris"
 Place = tuple[str, int]
@@ -310,3 +314,39 @@ def test_a_routemap_that_iter8_does_not_know_is_seen(
     del server.versions[IRIS]
     with pytest.raises(Iter8Error, match="unknown application models/iris"):
         routemap({})
+
+
+def one(objects: list[dict[str, str]], name: str = "iris", **more: Any) -> dict[str, Any]:
+    """A routemap of one version."""
+    return {"name": name, "versions": [{"objects": objects, **more}]}
+
+
+IRIS_SERVICE = [{"type": "svc", "name": "iris"}]
+
+
+@pytest.fixture(scope="module")
+def loader() -> DataLoader:
+    """Ansible's loader."""
+    return DataLoader()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("routemaps", [one([{"type": "ivsc", "name": "iris"}])], "types ivsc .*; allowed are cm, svc, deploy, isvc"),
+        ("routemaps", [one(IRIS_SERVICE), one(IRIS_SERVICE, "b")], "an object in one version of one routemap only"),
+        ("routemaps", [{"name": "iris", "versions": []}], "needs one version or more"),
+        ("routemaps", [one([], "iter8-ready")], "give it another name"),
+        ("routemaps", [one([], weight=-1)], "a weight is 0 or more"),
+        ("routemaps", [one([]), one([])], "'iris' is there 2 times"),
+        ("resource_types", [{"name": "cm", "group": "", "version": "v1", "resource": "pods"}], "another name"),
+    ],
+)
+def test_what_iter8_would_stumble_over_is_refused(
+    tmp_path: Path, loader: DataLoader, variable: str, value: object, said: str
+) -> None:
+    site = Site(ROOT / "inventories" / "local", tmp_path)
+    site.components["iter8"] = {f"iter8_{variable}": value}
+    site.write()
+    (problem,) = read(site.path, loader).problems()
+    assert re.search(rf"hosts\.yml:\d+: iter8_{variable}\b.*{said}", problem)
