@@ -116,10 +116,19 @@ def literal_secrets(pod: Pod) -> Iterator[str]:
                 yield f"container {container['name']}: {name} has its value in the manifest"
 
 
-def problems(manifest: Mapping[str, Any]) -> list[str]:
-    """All that is wrong with the pods of a workload; nothing for other kinds."""
+def problems(manifest: Mapping[str, Any], level: str = "restricted") -> list[str]:
+    """All that is wrong with the pods of a workload; nothing for other kinds.
+
+    `level` is that of its namespace: what is `privileged` is so for what no other pod may do.
+    """
     pod = pod_of(manifest)
     if pod is None:
         return []
-    found = [restricted(pod), resources(pod), probes(manifest, pod), hardening(pod), literal_secrets(pod)]
+    found = [
+        [] if level == "privileged" else restricted(pod),
+        resources(pod),
+        probes(manifest, pod),
+        hardening(pod),
+        literal_secrets(pod),
+    ]
     return [problem for checks in found for problem in checks]

@@ -22,6 +22,8 @@ class ActionModule(ComponentAction):
         with events.phase(name, "render") as rendering:
             manifests = self.render()
             rendering.message = f"{len(manifests)} objects"
+        if not manifests:
+            return self._removed()
         self.await_requirements()
         cluster = self.cluster()
         prove_external(cluster, self.component, self.authorities())
@@ -31,7 +33,7 @@ class ActionModule(ComponentAction):
         return {"changed": objects.touched, "objects": objects.__dict__, "warnings": sorted(cluster.warnings)}
 
     def _removed(self) -> dict[str, Any]:
-        """Remove what an earlier run applied of a component that is not wanted any more."""
+        """Remove what an earlier run applied of a component that is not wanted, or has no objects, any more."""
         cluster = self.cluster()
         if not load_memory(cluster, self.component):
             return {"changed": False}

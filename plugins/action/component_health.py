@@ -32,6 +32,8 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
+        if component.observes and not self.render():
+            return {"changed": False, "skipped": True, "msg": f"{component.observes} has nothing to watch"}
         seconds = arguments["timeout_seconds"] or component.checks_seconds
         checks = validate(cluster, component, seconds, self.say, self.authorities())
         if all(check["healthy"] for check in checks):

@@ -45,6 +45,8 @@ def state(obj: Mapping[str, Any]) -> State:
         "Job": _job,
         "CustomResourceDefinition": _condition("Established"),
         "APIService": _condition("Available"),
+        "Prometheus": _operated,
+        "Alertmanager": _operated,
     }.get(obj["kind"])
     if judge is None:
         return State(target, True, "exists")
@@ -130,6 +132,19 @@ def _condition(name: str) -> Any:
         return ready, name if ready else f"not {name}: {condition.get('message', 'no word yet')}", None
 
     return judge
+
+
+def _operated(obj: Mapping[str, Any]) -> Judgement:
+    """What the operator of Prometheus says of one of its kinds; each condition says which generation it is about."""
+    generation, found = obj["metadata"].get("generation", 0), conditions(obj)
+    for name in ("Reconciled", "Available"):
+        condition = found.get(name, {})
+        if condition.get("observedGeneration", 0) < generation:
+            return False, "the operator has not seen the change yet", None
+        if condition.get("status") != "True":
+            said = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+            return False, f"not {name}: {said or 'no word yet'}", None
+    return True, "Available", None
 
 
 def served(service: Mapping[str, Any], made: Mapping[str, Any] | None) -> State:

@@ -94,7 +94,10 @@ class ComponentAction(PlatformAction):
         if not roles:
             raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")
         folder = Path(roles[0]) / "templates" / self.component.templates
-        own = [*self._rendered(folder), *observation.objects(self.component, Path(roles[0]) / "files")]
+        own = self._rendered(folder)
+        if self.component.observes and not own:
+            return []  # what is somebody else's is watched by somebody else
+        own += observation.objects(self.component, Path(roles[0]) / "files")
         if not own and not self.component.upstream:
             raise PlatformError(f"component_spec of {self.component.name}: no template {TEMPLATES} in {folder}")
         own = observation.selectable(own, self.variable("platform_monitor_labels") or {})
@@ -105,6 +108,8 @@ class ComponentAction(PlatformAction):
 
     def patches(self) -> list[dict[str, Any]]:
         """What the role changes of upstream's objects."""
+        if not self.component.upstream:
+            return []
         return self._rendered(Path(self.task_vars["ansible_parent_role_paths"][0]) / "patches")
 
     def _upstream(self) -> list[dict[str, Any]]:

@@ -8,6 +8,10 @@ Adding a type: a frozen dataclass of its parameters with a `run` method, listed 
 from __future__ import annotations
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.admission import WebhookCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.alerts import (
+    AlertFiresCheck,
+    AlertmanagerAlertCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
@@ -70,6 +74,8 @@ CHECKS: dict[str, type[Check]] = {
     "mlflow_model": MlflowModelCheck,
     "model_api": ModelApiCheck,
     "autoscaler": AutoscalerCheck,
+    "alert_fires": AlertFiresCheck,
+    "alertmanager_alert": AlertmanagerAlertCheck,
     "prometheus_query": PrometheusQueryCheck,
     "prometheus_rules": PrometheusRulesCheck,
     "prometheus_targets": PrometheusTargetsCheck,

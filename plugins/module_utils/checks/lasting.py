@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 import psycopg2
+from ansible_collections.mlops.platform.plugins.module_utils.alertmanager import AlertmanagerError
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import CheckFailed, NotYet
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -32,7 +33,7 @@ def lasting(error: Exception) -> bool:
         return False
     if isinstance(error, CheckFailed):
         return error.observed not in PASSING_STATUS if isinstance(error.observed, int) else True
-    if isinstance(error, PrometheusError):
+    if isinstance(error, (AlertmanagerError, PrometheusError)):
         return error.status not in PASSING_STATUS
     if isinstance(error, ClientError):
         return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in PASSING_STATUS

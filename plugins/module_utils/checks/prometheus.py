@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ansible_collections.mlops.platform.plugins.module_utils import observation
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
@@ -18,7 +19,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     Endpoint,
     NotYet,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, title
 from ansible_collections.mlops.platform.plugins.module_utils.prometheus import Prometheus, Rule, Target
 
@@ -30,6 +31,10 @@ LASTING_SECONDS = 75
 """Two scrapes of half a minute and a bit: a target that failed as long is down, one that failed once may be late."""
 NAMED = 3
 """Targets and rules that a message names."""
+
+TOUCHED = "mlops.platform/touched"
+PODS = "app.kubernetes.io/name=prometheus,app.kubernetes.io/managed-by=prometheus-operator"
+"""How the operator labels the pods of a Prometheus."""
 
 
 @contextmanager
@@ -161,3 +166,15 @@ def loaded(rule_object: Object, known: Sequence[Rule]) -> list[Rule]:
     metadata = rule_object["metadata"]
     file = f"/{metadata['namespace']}-{metadata['name']}-{metadata['uid']}.yaml"
     return [rule for rule in known if rule.file.endswith(file)]
+
+
+def touch(cluster: Cluster, namespace: str) -> None:
+    """Have the kubelets look at the pods of the Prometheus in a namespace now, and at what these mount."""
+    now = {"metadata": {"annotations": {TOUCHED: datetime.now(UTC).isoformat()}}}
+    for pod in cluster.list_metadata(cluster.resource("v1", "Pod"), namespace, PODS):
+        path = cluster.resource("v1", "Pod").path(namespace, pod["metadata"]["name"])
+        try:
+            cluster.request("PATCH", path, body=now, content_type="application/merge-patch+json")
+        except ApiError as error:
+            if error.status != 404:  # 404: it went since
+                raise

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import events, observation
@@ -17,8 +16,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.prometheus i
     loaded,
     named,
     pools,
+    touch,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.prometheus import Prometheus
@@ -27,9 +26,6 @@ LOADED_SECONDS = 150.0
 """The longest wait: a kubelet looks at mounted configuration each minute or so, where a touch does not help."""
 LOOK_SECONDS = 1.0
 """How often Prometheus is asked: there is nothing to watch."""
-TOUCHED = "mlops.platform/touched"
-PODS = "app.kubernetes.io/name=prometheus,app.kubernetes.io/managed-by=prometheus-operator"
-"""How the operator labels the pods of a Prometheus."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +70,3 @@ class PrometheusStep(Step):
         if not wanted <= prometheus.pools():
             return f"Prometheus has not loaded the monitors of {self.component}"
         return ""
-
-
-def touch(cluster: Cluster, namespace: str) -> None:
-    """Have the kubelets look at the pods of the Prometheus in a namespace now, and at what these mount."""
-    now = {"metadata": {"annotations": {TOUCHED: datetime.now(UTC).isoformat()}}}
-    for pod in cluster.list_metadata(cluster.resource("v1", "Pod"), namespace, PODS):
-        path = cluster.resource("v1", "Pod").path(namespace, pod["metadata"]["name"])
-        try:
-            cluster.request("PATCH", path, body=now, content_type="application/merge-patch+json")
-        except ApiError as error:
-            if error.status != 404:  # 404: it went since
-                raise
