@@ -46,12 +46,10 @@ def routemap_deleted(platform: Platform) -> Iterator[None]:
 
 def label_removed(platform: Platform) -> Iterator[None]:
     """Somebody takes the label off a model by which Iter8 knows it."""
-    path = "/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/iris"
-    merge = "application/merge-patch+json"
 
     def label(value: str | None) -> None:
         body = {"metadata": {"labels": {"iter8.tools/watch": value}}}
-        platform.cluster.request("PATCH", path, body=body, content_type=merge)
+        platform.patch("serving.kserve.io/v1beta1", "InferenceService", "iris", body, "models")
 
     label(None)
     yield
@@ -69,7 +67,7 @@ def crash_loop(platform: Platform) -> Iterator[None]:
 FAULTS = (
     Fault(
         "it may read nothing",
-        "iter8", "rollout", "configmaps is forbidden", rights_taken, seconds=45,
+        "iter8", "rollout", "Readiness probe failed: HTTP probe failed with statuscode: 400", rights_taken, seconds=45,
     ),
     Fault(
         "its store is not there",
