@@ -70,5 +70,5 @@ class Settings:
                 f"experiment_rate {self.rate:g} and experiment_seconds {self.seconds:g} make {self.requests} requests, "
                 f"of which {self.split} % are the candidate's: with experiment_alpha {self.alpha:g} and a margin of "
                 f"{margin:g} at least {least} show that a version is no worse{again}: allowed is "
-                f"experiment_seconds {seconds} or more, or a higher rate or margin"
+                f"experiment_seconds {seconds} or more, or a higher rate"
             )
