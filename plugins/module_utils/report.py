@@ -90,6 +90,7 @@ class RunReport:
     images_built: list[dict[str, Any]] = field(default_factory=list)
     model: dict[str, Any] = field(default_factory=dict)
     dashboards: dict[str, Any] = field(default_factory=dict)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
 
     def component(self, name: str) -> ComponentReport:
         """The report of a component, begun when it is first heard of."""
@@ -113,6 +114,8 @@ class RunReport:
             self.model = {key: result[key] for key in ("model", "version", "run_id", "accuracy")}
         elif done.action == "dashboards" and "page" in result:
             self.dashboards = {key: result[key] for key in ("page", "panels", "empty", "firing")}
+        if result.get("experiment"):
+            self.experiments.append(result["experiment"])
         if (done.action.startswith("component_") and done.action != "component_survey") or done.action == "model":
             about = result.get("component") or {}
             self.component(str(about.get("name", done.host))).take(done)
@@ -155,6 +158,7 @@ class RunReport:
             "images_built": self.images_built,
             "model": self.model,
             "dashboards": self.dashboards,
+            "experiments": self.experiments,
             "failures": self.failures,
             "slowest_tasks": slowest[:10],
             "controller": controller(),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ def html(document: Mapping[str, Any]) -> str:
     checks = [check for part in document["components"] for check in part["checks"]]
     return page(
         TEMPLATE,
-        (seconds, tick, memory, cpus, shown, cut, percent, alerts_told),
+        (seconds, tick, memory, cpus, shown, cut, percent, points, picture, alerts_told),
         report=document,
         causes=[cause(document, failure) for failure in first_causes(document)],
         blocked={item["host"]: item["blocked_by"] for item in document["failures"] if item.get("blocked_by")},
@@ -163,6 +164,16 @@ def tick(value: int) -> str:
 def percent(value: float, of: float) -> str:
     """A share for people and for CSS, at most 100%."""
     return f"{min(100.0, 100 * value / of) if of else 0:.0f}%"
+
+
+def points(share: float) -> str:
+    """A part of 1 in points of a hundred."""
+    return f"{100 * share:.2f}"
+
+
+def picture(svg: str) -> str:
+    """An SVG as the address of an image, in which nothing runs."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def shown(value: Any) -> str:

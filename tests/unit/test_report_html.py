@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils import report_html
 from ansible_collections.mlops.platform.plugins.module_utils.report_html import html
-from report_documents import HOSTILE, empty_run, failed_run, healthy_run
+from report_documents import HOSTILE, empty_run, experiment_run, failed_run, healthy_run
 
 VOID = {"col", "meta", "link", "br", "img", "input", "hr"}
 LARGEST_BYTES = 200_000
@@ -48,11 +48,14 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-@pytest.mark.parametrize("document", [healthy_run(), failed_run(), failed_run(HOSTILE), empty_run()])
+@pytest.mark.parametrize(
+    "document", [healthy_run(), failed_run(), failed_run(HOSTILE), empty_run(), experiment_run(model=HOSTILE)]
+)
 def test_it_is_whole_and_stands_alone(document: dict[str, Any]) -> None:
     text = html(document)
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object"} & {name for name, _ in page.elements}
+    assert not {"script", "link", "iframe", "object"} & {name for name, _ in page.elements}
+    assert all(str(item["src"]).startswith("data:image/svg+xml;base64,") for item in page.all("img"))
     assert not re.findall(r"url\(|@import|@font-face", text)
     assert [name for _, attributes in page.elements for name in attributes if name.startswith("on")] == []
     outside = [item["href"] for item in page.all("a") if not str(item["href"]).startswith(("#", "http://10."))]
@@ -169,3 +172,13 @@ def test_seconds(value: float, text: str) -> None:
 )  # fmt: skip
 def test_what_was_observed(value: object, text: str) -> None:
     assert report_html.shown(value) == text
+
+
+@pytest.mark.parametrize(("bad", "said"), [(40, "Promoted"), (118, "Undecided"), (400, "Rejected")])
+def test_an_experiment_is_told_with_its_numbers_and_a_picture(bad: int, said: str) -> None:
+    document = experiment_run(bad)
+    page = Page(html(document))
+    assert f"{said}: iris, version 2 against version 1" in page.text
+    assert " ".join(document["experiments"][0]["reason"].split()) in " ".join(page.text.split())
+    assert "8.00 % 120 of 1500" in page.text
+    assert len(page.all("img")) == 1

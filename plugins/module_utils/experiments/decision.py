@@ -146,6 +146,16 @@ class Decision:
     confidence: float
     needed: int = 0
 
+    def result(self) -> dict[str, Any]:
+        """The decision as plain data."""
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "needed": self.needed,
+            "confidence": self.confidence,
+            "measures": [item.result() for item in self.comparisons],
+        }
+
 
 @dataclass(frozen=True)
 class Certainty:

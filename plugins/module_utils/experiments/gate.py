@@ -234,19 +234,14 @@ class Experiment:
             role: [item.seconds for item in sent.answers if item.version == version.version and not item.error]
             for role, version in roles.items()
         }
-        settings = self._settings
-        document: dict[str, Any] = {
+        document = {
             "model": self._model.settings.name,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "needed": decision.needed,
             "demand": self._demand,
-            "confidence": decision.confidence,
             "look": self._look,
             "requests": len(sent.requests),
-            **vars(settings),
+            **vars(self._settings),
             **facts,
-            "measures": [item.result() for item in decision.comparisons],
+            **decision.result(),
         }
         for role, version in roles.items():
             document[role] = {

@@ -9,12 +9,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 COLOURS = {"better": "#2e7d32", "no worse": "#1565c0", "unclear": "#757575", "worse": "#c62828"}
 VERSIONS = {"champion": "#1565c0", "candidate": "#ef6c00"}
-SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "mlops.platform", "font.family": "sans-serif", "font.size": 10}
+SETTINGS: Any = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mlops.platform",
+    "font.family": "sans-serif",
+    "font.size": 10,
+}
 """Text stays text, and the same numbers make the same file."""
+
+PARTS = np.linspace(0, 1, 201)
+"""More points of a distribution than these cannot be seen."""
 
 
 def draw(document: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) -> str:
@@ -25,7 +36,8 @@ def draw(document: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) ->
         _differences(left, document["measures"])
         _latencies(right, document, seconds)
         names = f"version {document['candidate']['version']} against version {document['champion']['version']}"
-        figure.suptitle(f"{document['model']}: {names}: {document['outcome']}", fontweight="bold")
+        model = "".join(character for character in document["model"] if character.isprintable())
+        figure.suptitle(f"{model}: {names}: {document['outcome']}", fontweight="bold")
         content = io.StringIO()
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     text = content.getvalue()
@@ -53,11 +65,16 @@ def _latencies(axes: Any, document: Mapping[str, Any], seconds: Mapping[str, Seq
     for role, values in seconds.items():
         if values:
             label = f"{role}, version {document[role]['version']}"
-            axes.ecdf([1000 * value for value in values], label=label, color=VERSIONS[role])
+            shown = np.quantile(values, PARTS) if len(values) > len(PARTS) else values
+            axes.ecdf([1000 * value for value in shown], label=label, color=VERSIONS[role])
     axes.axvline(1000 * document["limit_seconds"], color="black", linestyle=":", label="slow beyond this")
     axes.axhline(0.95, color="black", linewidth=0.5)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("latency as the client has it, in ms")
     axes.set_ylabel("part of the answers")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.legend(loc="best", frameon=False, fontsize=8)
