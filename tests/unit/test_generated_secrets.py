@@ -96,6 +96,12 @@ def test_dashes_become_underscores_in_references() -> None:
     assert complete(spec, {"secret-key": "k"})["line"] == "key=k"
 
 
+def test_a_login_is_hashed_as_files_of_logins_have_it() -> None:
+    spec = SecretSpec("s", "n", ("password",), {"username": "admin"}, {".htpasswd": "{username}:{password:htpasswd}"})
+    # printf 'open sesame' | openssl dgst -sha1 -binary | base64
+    assert complete(spec, {"password": "open sesame"})[".htpasswd"] == "admin:{SHA}W8r/fyL/UzygmbNAjq2HbA67qac="
+
+
 def test_a_reference_to_no_key_is_named() -> None:
     with pytest.raises(PlatformError, match="secrets: s derives a key from 'pasword', which is none of its keys"):
         complete(SecretSpec("s", "n", ("password",), derive={"url": "x://{pasword}"}), {})

@@ -30,6 +30,16 @@ def live(kind: str, *, generation: int = 2, spec: Any = None, **status: Any) -> 
     }
 
 
+def operated(*, seen: int = 2, reconciled: str = "True", available: str = "True") -> dict[str, Any]:
+    said: dict[str, Any] = {"Reconciled": reconciled, "Available": available}
+    why = {
+        "Reconciled": {"reason": "ReconciliationFailed", "message": "no such StorageClass"},
+        "Available": {"reason": "NoPodReady", "message": ""},
+    }
+    conditions = [{"type": name, "status": said[name], "observedGeneration": seen, **why[name]} for name in said]
+    return live("Prometheus", conditions=conditions)
+
+
 def deployment(**status: Any) -> dict[str, Any]:
     return live("Deployment", **{"observedGeneration": 2, **status})
 
@@ -110,6 +120,12 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
             False,
             "not Available: no pod",
         ),
+        # What the operator of Prometheus looks after says which generation it speaks of
+        (operated(), True, "Available"),
+        (operated(seen=1), False, "the operator has not seen the change yet"),
+        (live("Alertmanager"), False, "the operator has not seen the change yet"),
+        (operated(available="False"), False, "not Available: NoPodReady"),
+        (operated(reconciled="False"), False, "not Reconciled: ReconciliationFailed: no such StorageClass"),
         # What is there is ready
         (live("Service"), True, "exists"),
     ],
