@@ -185,6 +185,14 @@ def test_styles_of_series() -> None:
         "drawn": "bars", "stacking": "percent", "steps": True, "dash": "dash", "width": 2.0, "colour": "c-orange",
     }  # fmt: skip
     assert chart["lines"] == [{"y": 70.0, "colour": "c-orange"}, {"y": 90.0, "colour": "c-red"}]
+    far = seen(raw, ("a", {}, [40.0])).chart
+    assert far["lines"] == [{"y": 70.0, "colour": "c-orange"}]
+
+
+def test_stacked_series_are_in_the_unit_of_their_sum() -> None:
+    raw = panel("timeseries", "T", target("x"), unit="bytes", custom={"stacking": {"mode": "normal"}})
+    found = seen(raw, *((name, {}, [600.0 * 2**20]) for name in "abc"))
+    assert found.chart["axes"][0]["suffix"] == "GiB"
 
 
 def test_bars_are_one_a_series() -> None:

@@ -195,6 +195,18 @@ def test_what_has_no_data_is_told_by_panel_and_query() -> None:
     ]
 
 
+def test_a_zero_that_stood_for_series_is_not_shown_beside_them() -> None:
+    errors = "sum by (code) (errors) or on () vector(0)"
+    board = parse(dashboard("Test", panel("timeseries", "Errors", target(errors, "code {{code}}"))), "minio")
+
+    def names(*series: tuple[Labels, float]) -> list[str]:
+        return [line.name for line in ask([board], Recorded({errors: list(series)}), TIME).all[0].lines]
+
+    assert names(({}, 0.0), ({"code": "500"}, 2.0)) == ["code 500"]
+    assert names(({}, 3.0), ({"code": "500"}, 2.0)) == ["Errors", "code 500"]
+    assert names(({}, 0.0)) == ["Errors"]
+
+
 @pytest.mark.parametrize(("scrapes", "expected"), [([], True), ([({}, 3.0)], True), ([({}, 4.0)], False)])
 def test_what_was_scraped_for_the_first_time_lately(scrapes: list[tuple[Labels, float]], expected: bool) -> None:
     assert young(Recorded({"min(count_over_time(up[240s]))": scrapes})) is expected

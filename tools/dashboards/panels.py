@@ -262,7 +262,9 @@ def rows(
     refs = [_ref(place) for place in range(len(columns))]
     values = {f"Value #{ref}" if len(refs) > 1 else "Value": column for ref, column in zip(refs, columns, strict=True)}
     shown = {**labels, **{value: column.name for value, column in values.items()}}
+    first = next(iter(labels.values()))
     panel = table.Panel().title(title).span(width).height(height)
+    panel.sort_by([common.TableSortByFieldState().display_name(first).desc(False)])
     for place, column in enumerate(columns):
         expr = f"sum by ({', '.join(labels)}) ({column.expr})"
         panel.with_target(_target(expr, instant=True, ref=place).format(PromQueryFormat.TABLE))

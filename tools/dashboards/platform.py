@@ -59,6 +59,7 @@ def overview() -> Board:
                         Column("Targets", 'up{component!=""} * 0 + 1'),
                         Column("Up", 'up{component!=""}', bounds=(1, 0.5)),
                         width=8,
+                        height=12,
                     ),
                     rows(
                         "How well",
@@ -67,6 +68,7 @@ def overview() -> Board:
                         Column("Failed", "mlops:request_errors:ratio5m", "percentunit", ERRORS),
                         Column("95 of 100 within", "mlops:request_seconds:p95_5m", "s"),
                         width=16,
+                        height=12,
                     ),
                     lines("Requests", ("sum by (component) (mlops:requests:rate5m)", "{{component}}"), unit="reqps"),
                     lines(
@@ -174,7 +176,7 @@ def monitoring() -> Board:
                         (
                             f"sum by (integration) (rate(alertmanager_notifications_total{own}[10m])) > 0 "
                             "or on () vector(0)",
-                            "sent by {{integration}}",
+                            "{{integration}}",
                         ),
                         (f"sum(rate(alertmanager_notifications_failed_total{own}[10m])) or vector(0)", "failed"),
                         unit="suffix: /s",
@@ -203,6 +205,7 @@ def models() -> Board:
     of = '{model=~"$model"}'
     version = "{{model}} {{model_version}}"
     by = "sum by (model, model_version)"
+    seen = f"last_over_time(mlops:model_requests:rate5m{of}[$__range])"
     by_feature = "max by (model, model_version, feature)"
     return Board(
         "kserve/files/monitoring/dashboard-models.json",
@@ -238,7 +241,7 @@ def models() -> Board:
                         "In the server of the model",
                         (0.5, 1),
                     ),
-                    number("Pods", f"sum(up{{{chosen}}})", plain=True),
+                    number("Pods", f"sum(up{{{chosen}}}) or vector(0)", plain=True),
                 ],
             ),
             Row(
@@ -247,10 +250,12 @@ def models() -> Board:
                     rows(
                         "Versions",
                         {"model": "Model", "model_version": "Version"},
-                        Column("Pods", f"up{{{chosen}}}"),
-                        Column("Requests", f"mlops:model_requests:rate5m{of}", "reqps"),
-                        Column("Failed", f"mlops:model_errors:ratio5m{of}", "percentunit", ERRORS),
-                        Column("Rows predicted", f"model_predictions_total{{{chosen}}}"),
+                        Column("Pods", f"{by} (up{{{chosen}}}) or {seen} * 0"),
+                        Column("Requests", f"mlops:model_requests:rate5m{of} or {seen} * 0", "reqps"),
+                        Column("Failed", f"mlops:model_errors:ratio5m{of} or {seen} * 0", "percentunit", ERRORS),
+                        Column("Rows predicted", f"last_over_time(model_predictions_total{{{chosen}}}[$__range])"),
+                        about="Versions that were served in the time that is shown",
+                        height=6,
                     ),
                     lines("Requests", (f"{by} (mlops:model_requests:rate5m{of})", version), unit="reqps", stacked=True),
                     lines(
@@ -269,7 +274,7 @@ def models() -> Board:
                         "Duration",
                         f"sum by (le) (increase(model_request_duration_seconds_bucket{{{chosen}}}[$__rate_interval]))",
                     ),
-                    lines("Pods", (f"{by} (up{{{chosen}}})", version), stacked=True),
+                    lines("Pods", (f"{by} (up{{{chosen}}}) or on () vector(0)", version), stacked=True),
                     lines(
                         "Memory",
                         ('sum by (pod) (container_memory_working_set_bytes{container="kserve-container"})', "{{pod}}"),

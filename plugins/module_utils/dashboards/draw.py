@@ -31,6 +31,8 @@ SWITCH = "Watchdog"
 SEVERITIES = ("critical", "warning", "info")
 PALETTE = 10
 """The number of colours for series."""
+NEAR = 2
+"""How many times the largest value a threshold may be to be drawn."""
 SPARK_WIDTH, SPARK_HEIGHT = 100, 30
 POINT_DIGITS = 5
 """Digits of a point that count: more than a chart can show."""
@@ -319,7 +321,8 @@ def _timeseries(panel: Panel, lines: Sequence[Line], span: Span) -> tuple[dict[s
         raise PlatformError(
             f"{panel.where}: it has {len(axes)} units ({', '.join(axes)}); a chart has at most two axes"
         )
-    sizes = {unit: units.step(unit, _largest(line for line in lines if line.field.unit == unit)) for unit in axes}
+    largest = {unit: _largest([line for line in lines if line.field.unit == unit]) for unit in axes}
+    sizes = {unit: units.step(unit, largest[unit]) for unit in axes}
     traces: list[dict[str, Any]] = []
     legend: list[Value] = []
     for number, line in enumerate(lines):
@@ -340,12 +343,14 @@ def _timeseries(panel: Panel, lines: Sequence[Line], span: Span) -> tuple[dict[s
         "kind": "time",
         "traces": traces,
         "axes": [_axis(next(line.field for line in lines if line.field.unit == unit), sizes[unit]) for unit in axes],
-        "lines": _threshold_lines(first, sizes[axes[0]].factor),
+        "lines": _threshold_lines(first, sizes[axes[0]].factor, largest[axes[0]]),
     }, tuple(legend)
 
 
-def _largest(lines: Iterable[Line]) -> float:
-    return max((abs(value) for line in lines for _, value in line.points if math.isfinite(value)), default=0.0)
+def _largest(lines: Sequence[Line]) -> float:
+    """The largest value that a chart of lines shows; stacked ones add up."""
+    tops = [max((abs(value) for _, value in line.points if math.isfinite(value)), default=0.0) for line in lines]
+    return sum(tops) if "stacking" in _style(lines[0].field) else max(tops)
 
 
 def _points(line: Line, span: Span, factor: float) -> list[float | None]:
@@ -384,12 +389,16 @@ def _axis(shown: Field, size: units.Step) -> dict[str, Any]:
     return {"suffix": size.suffix, "ends": ends, "log": logarithmic, "title": str(shown.custom.get("axisLabel") or "")}
 
 
-def _threshold_lines(shown: Field, factor: float) -> list[dict[str, Any]]:
-    """The thresholds of a chart that shows them as lines."""
+def _threshold_lines(shown: Field, factor: float, largest: float) -> list[dict[str, Any]]:
+    """The thresholds of a chart that shows them as lines: those near its values, which would be flat below others."""
     mode = str((shown.custom.get("thresholdsStyle") or {}).get("mode") or "off")
     if mode == "off" or shown.percentage:
         return []
-    return [{"y": item.value / factor, "colour": item.colour} for item in shown.thresholds if math.isfinite(item.value)]
+    return [
+        {"y": item.value / factor, "colour": item.colour}
+        for item in shown.thresholds
+        if 0 <= item.value <= NEAR * largest
+    ]
 
 
 def _bars(panel: Panel, lines: Sequence[Line]) -> dict[str, Any]:

@@ -203,12 +203,23 @@ def _answer(
             errors.append(error)
         elif not any(not math.isnan(value) for item in series for _, value in item.points):
             empty.append(expr)
-        lines += [_line(panel, target, item, words, alone=len(series) == 1) for item in series]
+        shown = [item for item in series if not (len(series) > 1 and _stands_for_nothing(item))]
+        lines += [_line(panel, target, item, words, alone=len(shown) == 1) for item in shown]
     return Answer(panel, replaced(panel.title, words), tuple(lines), tuple(errors), tuple(empty))
 
 
+def _stands_for_nothing(series: Series) -> bool:
+    """Whether it is the zero of `or on () vector(0)`, which is not shown beside the series that it stood for."""
+    return not series.labels and all(value == 0 for _, value in series.points)
+
+
+def _named(target: Target, series: Series) -> bool:
+    """Whether the name of a target's series means something: one of labels needs labels."""
+    return bool(series.labels) or not LEGEND.search(target.legend)
+
+
 def _line(panel: Panel, target: Target, series: Series, words: Mapping[str, str], alone: bool) -> Line:
-    name = legend(replaced(target.legend, words), series.labels) if target.legend else ""
+    name = legend(replaced(target.legend, words), series.labels) if _named(target, series) else ""
     name = name or (described(series.labels) if not alone else "") or replaced(panel.title, words)
     shown = panel.field(name, target.ref)
     return Line(target.ref, replaced(shown.name, words) or name, series.labels, series.points, shown)
