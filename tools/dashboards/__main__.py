@@ -8,6 +8,8 @@ from dashboards import components, platform
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 BOARDS = (
+    platform.overview,
+    platform.monitoring,
     platform.models,
     components.minio,
     components.postgresql,

@@ -11,6 +11,10 @@ BY_COMPONENT = (
 )
 COMPONENT = "{{label_mlops_platform_component}}"
 FULL = (0.75, 0.85)
+ROOM = (
+    'label_replace(max by (persistentvolumeclaim) (mlops:volume:ratio), "room", "$1", "persistentvolumeclaim", "(.*)")'
+    ' or label_replace(max by (device) (mlops:node_filesystem:ratio), "room", "$1", "device", "(.*)")'
+)
 
 
 def overview() -> Board:
@@ -107,9 +111,7 @@ def overview() -> Board:
                         "GPU use", "avg(mlops:gpu:ratio) or vector(0)", (2, 2), "Idle at 0, where there are GPUs at all"
                     ),
                     levels(
-                        "Volumes",
-                        ("max by (persistentvolumeclaim) (mlops:volume:ratio)", "{{persistentvolumeclaim}}"),
-                        FULL,
+                        "Room used", (ROOM, "{{room}}"), FULL, "Volumes, where the cluster measures them, and disks"
                     ),
                     lines(
                         "Network",
