@@ -22,6 +22,10 @@ MODEL_CRASHES_UNTIL_FINAL = 1
 """The same for the pods of models: all that they depend on was there before them, and each try is a download."""
 
 
+UNRECONCILED = "not Reconciled: "
+"""How it begins what an operator cannot make of an object: often for a moment, and final if it lasts."""
+
+
 @dataclass(frozen=True)
 class State:
     """How far an object is: `failure` is set when waiting longer is of no use, `suspicion` when it is if that lasts."""
@@ -54,7 +58,8 @@ def state(obj: Mapping[str, Any]) -> State:
         message = f"is scaled to 0 replicas, by {somebody}"
         return State(target, False, message, message)
     ready, message, failure = judge(obj)
-    return State(target, ready, message, failure)
+    suspicion = message if message.startswith(UNRECONCILED) else None
+    return State(target, ready, message, failure, suspicion)
 
 
 def seen(obj: Mapping[str, Any]) -> bool:

@@ -125,7 +125,6 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
         (operated(seen=1), False, "the operator has not seen the change yet"),
         (live("Alertmanager"), False, "the operator has not seen the change yet"),
         (operated(available="False"), False, "not Available: NoPodReady"),
-        (operated(reconciled="False"), False, "not Reconciled: ReconciliationFailed: no such StorageClass"),
         # What is there is ready
         (live("Service"), True, "exists"),
     ],
@@ -157,6 +156,12 @@ def test_state_of_each_kind(obj: dict[str, Any], ready: bool, message: str) -> N
 def test_what_waiting_does_not_help_is_a_failure(obj: dict[str, Any], failure: str) -> None:
     found = state(obj)
     assert (found.ready, found.failure) == (False, failure)
+
+
+def test_what_an_operator_cannot_make_of_an_object_is_final_if_it_lasts() -> None:
+    found = state(operated(reconciled="False"))
+    assert found.suspicion == found.message == "not Reconciled: ReconciliationFailed: no such StorageClass"
+    assert (found.ready, found.failure) == (False, None)
 
 
 def test_a_ready_deployment_has_not_failed_whatever_it_once_said() -> None:
