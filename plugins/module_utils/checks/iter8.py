@@ -27,7 +27,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiE
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import complaint
 
 USERS = tuple(f"user-{number}" for number in range(20))
-"""So many that all of them have the same of two versions once in half a million tries."""
+"""So many that all of them have the same of two versions in one of half a million starts of Iter8."""
 METRIC = "probe"
 PATIENCE_SECONDS = 12.0
 """How long Iter8 may take to follow new objects: it hears of them by watches, or at its next try to read them."""
