@@ -19,6 +19,8 @@ class ActionModule(ComponentAction):
         name = self.component.name
         if not self.component.wanted:
             return self._removed()
+        if reason := self.unwatched():
+            return {"changed": False, "skipped": True, "msg": reason}
         with events.phase(name, "render") as rendering:
             manifests = self.render()
             rendering.message = f"{len(manifests)} objects"
@@ -36,7 +38,7 @@ class ActionModule(ComponentAction):
         """Remove what an earlier run applied of a component that is not wanted, or has no objects, any more."""
         cluster = self.cluster()
         if not load_memory(cluster, self.component):
-            return {"changed": False}
+            return {"changed": False, "skipped": True, "msg": f"nothing was applied for {self.component.name}"}
         objects = provision(cluster, self.component, [], self.say, self.check_mode)
         if not self.check_mode:
             forget(cluster, self.component)

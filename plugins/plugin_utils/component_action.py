@@ -106,6 +106,21 @@ class ComponentAction(PlatformAction):
         settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
         return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)
 
+    def unwatched(self) -> str:
+        """Why there is nobody yet who would read what watches a component; empty where there is.
+
+        Raises PlatformError where the inventory names somebody who is not there.
+        """
+        kind = (observation.API, "PodMonitor")
+        if not self.component.observes or kind in self.cluster().resources:
+            return ""
+        if url := self.variable("platform_prometheus_url"):
+            raise PlatformError(
+                f"platform_prometheus_url is {url}, and the cluster does not know {kind[1]} of {kind[0]}: "
+                "install the operator of that Prometheus here, or empty the variable"
+            )
+        return f"{self.component.observes} is not watched: monitoring has not been provisioned yet"
+
     def patches(self) -> list[dict[str, Any]]:
         """What the role changes of upstream's objects."""
         if not self.component.upstream:

@@ -20,6 +20,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.prometheus i
 )
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.forward import NobodyReady
 from ansible_collections.mlops.platform.plugins.module_utils.prometheus import Prometheus
 
 LOADED_SECONDS = 150.0
@@ -55,7 +56,7 @@ class PrometheusStep(Step):
         try:
             with asked(access, self.service) as prometheus:
                 return self._unloaded(access, prometheus)
-        except urllib3.exceptions.HTTPError as error:
+        except (NobodyReady, urllib3.exceptions.HTTPError) as error:
             return f"Prometheus does not answer: {access.trouble(self.service) or error}"
 
     def _unloaded(self, access: Access, prometheus: Prometheus) -> str:
