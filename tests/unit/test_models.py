@@ -172,6 +172,9 @@ def test_the_inference_service_says_which_version_it_serves() -> None:
     assert "nodeSelector" not in predictor
     without_run = inference_service.manifest(replace(IRIS, run_id=""), Settings("iris"), Serving())
     assert "mlops.platform/run-id" not in without_run["metadata"]["labels"]
+    watched = inference_service.manifest(IRIS, Settings("iris"), Serving(labels={"iter8.tools/watch": "true"}))
+    assert watched["metadata"]["labels"] == found["metadata"]["labels"] | {"iter8.tools/watch": "true"}
+    assert watched["metadata"]["annotations"] == found["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
