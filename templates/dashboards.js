@@ -144,7 +144,11 @@ for (const button of document.querySelectorAll(".times button")) {
 }
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
 const here = new IntersectionObserver((found) => {
-  for (const { isIntersecting, target } of found) links.get(target.id).classList.toggle("here", isIntersecting);
+  for (const { isIntersecting, target } of found) {
+    const link = links.get(target.id);
+    link.classList.toggle("here", isIntersecting);
+    if (isIntersecting) link.closest("ul").scrollLeft = link.offsetLeft - 40;
+  }
 }, { rootMargin: "-80px 0px -75% 0px" });
 for (const section of document.querySelectorAll(".dashboard")) here.observe(section);
 load();

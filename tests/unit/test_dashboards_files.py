@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.dashboards.model import FILES, of_role
-from dashboards.__main__ import ROLES, files
+
+from tools.dashboards.__main__ import ROLES, files
 
 WRITTEN = files()
 
@@ -15,7 +16,7 @@ WRITTEN = files()
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROLES)))
 def test_a_file_is_what_the_builder_writes(path: Path) -> None:
     kept = path.read_text(encoding="utf-8") if path.is_file() else ""
-    assert kept == WRITTEN[path], "run PYTHONPATH=tools python -m dashboards"
+    assert kept == WRITTEN[path], "run python -m tools.dashboards"
 
 
 def test_every_role_that_is_watched_has_a_dashboard() -> None:

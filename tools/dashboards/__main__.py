@@ -1,10 +1,10 @@
-"""Write the dashboards of all roles: `PYTHONPATH=tools python -m dashboards`."""
+"""Write the dashboards of all roles: `python -m tools.dashboards`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dashboards import components, platform
+from tools.dashboards import components, platform
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 BOARDS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Board, Built, Column, Row, buckets, level, lines, number, rows
+from tools.dashboards.panels import Board, Built, Column, Row, buckets, level, lines, number, rows
 
 YES = {0: ("no", "red"), 1: ("yes", "green")}
 ERRORS = (0.01, 0.05)

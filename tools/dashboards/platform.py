@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.components import ERRORS, YES, health, resources
-from dashboards.panels import Board, Column, Row, buckets, level, levels, lines, number, rows
+from tools.dashboards.components import ERRORS, YES, health, resources
+from tools.dashboards.panels import Board, Column, Row, buckets, level, levels, lines, number, rows
 
 BY_COMPONENT = (
     "* on (namespace, pod) group_left (label_mlops_platform_component) "
