@@ -65,8 +65,10 @@ class Iter8:
     """
 
     def __init__(self, grpc: str, http: urllib3.HTTPConnectionPool, application: str) -> None:
-        import grpc as library  # a tenth of a second, for nobody but its users
-
+        try:
+            import grpc as library  # a tenth of a second, for nobody but its users
+        except ImportError as error:
+            raise PlatformError("Iter8's client needs the Python packages grpcio and protobuf: install them") from error
         self.application = application
         self._http = http
         # A proxy of the environment is for the world outside.
