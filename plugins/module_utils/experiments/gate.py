@@ -77,6 +77,11 @@ class Experiment:
         """The candidate's share of the requests at which it is decided."""
         return self._settings.split
 
+    @property
+    def needs_two(self) -> bool:
+        """Whether there must be two versions: a release may find that its version serves already."""
+        return self._demand == "better"
+
     def finished(self, access: Access, candidate: ModelVersion) -> bool:
         """Whether the last experiment with a candidate promoted it, so that what it left may be finished."""
         return self._record(access).decisions(candidate)[:1] == ["promote"]

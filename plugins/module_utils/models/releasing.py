@@ -86,6 +86,10 @@ class Deciding(Gate, Protocol):
     ) -> AbstractContextManager[None]:
         """Make it ready. Raises PlatformError where it cannot stand, before anything is touched."""
 
+    @property
+    def needs_two(self) -> bool:
+        """Whether it is an error that there is nothing to decide, since the candidate serves already."""
+
     def finished(self, access: Access, candidate: ModelVersion) -> bool:
         """Whether it has let a candidate pass before."""
 
@@ -124,7 +128,8 @@ class Releasing:
             tracking = Tracking.parse(model.mlflow)
             candidate = model.resolved(access, service)
             stable = found.stable if found else deploy.deployed_version(service)
-            if self._gate and not found and candidate.version == stable and not self._gate.finished(access, candidate):
+            alone = not found and candidate.version == stable
+            if alone and self._gate and self._gate.needs_two and not self._left(access, tracking, candidate):
                 raise PlatformError(
                     f"{self._asked()} is version {stable} of the model {name}, which is served already: there is "
                     "nothing to compare it with, nothing was touched"
@@ -174,6 +179,12 @@ class Releasing:
         if state and gate and not passed and not gate.finished(access, versions.known[candidate]):
             return state.failed(f"nothing was decided on version {candidate} at {gate.percent} %")
         return state
+
+    def _left(self, access: Access, tracking: Tracking, candidate: ModelVersion) -> bool:
+        """Whether a run let a candidate pass and was killed before it moved the alias."""
+        aliases = self._known_aliases(tracking, access)
+        moved = not self._alias or aliases.get(self._alias) == candidate.version
+        return not moved and self._gate is not None and self._gate.finished(access, candidate)
 
     def _asked(self) -> str:
         """What was asked for, for people."""
@@ -269,14 +280,19 @@ class Releasing:
         if self._alias and not self._model.check_mode:
             api.call("POST", "registered-models/alias", name=name, alias=self._alias, version=candidate)
             return [f"the alias {self._alias} leads to version {candidate} now"]
-        entry = api.call("GET", "registered-models/get", name=name)["registered_model"]
-        found = entry.get("aliases") or [] if stable != candidate else []
-        left = [item["alias"] for item in found if str(item["version"]) == stable]
+        found = self._known_aliases(tracking, access) if stable != candidate else {}
+        left = [alias for alias, version in found.items() if version == stable]
         return [
             f"the alias {alias} still leads to version {stable}, which is served again when the model is next deployed "
             f"by that alias: -e release_alias={alias} moves it"
             for alias in left
         ]
+
+    def _known_aliases(self, tracking: Tracking, access: Access) -> dict[str, str]:
+        """The aliases of the model, and the version that each leads to."""
+        name = self._model.settings.name
+        entry = tracking.api(access).call("GET", "registered-models/get", name=name)["registered_model"]
+        return {item["alias"]: str(item["version"]) for item in entry.get("aliases") or []}
 
 
 def release(model: Model, about: Mapping[str, Any]) -> dict[str, Any]:
