@@ -99,7 +99,7 @@ def test_the_rows_that_a_run_held_out_are_predicted(tmp_path: Path) -> None:
         ("rows.json", json.dumps({"columns": ["length", "width"], "data": [[1.0, 0.5], [3.0, 0.125]]}), []),
         (
             "rows.json",
-            json.dumps({"rows": [{"length": 1.0, "width": 0.5}, {"length": 3.0, "width": 0.5}], "labels": [0, 1]}),
+            json.dumps({"rows": [{"length": 1.0, "width": 0.5}, {"length": 3.0, "width": 0.125}], "labels": [0, 1]}),
             [0, 1],
         ),
     ],
