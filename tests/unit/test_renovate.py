@@ -30,7 +30,7 @@ KEYS = {
     "": {"$schema", "customManagers", "enabledManagers", "extends", "packageRules", "pip_requirements",
          "postUpdateOptions"},
     "customManagers": {"customType", "description", "extractVersionTemplate", "managerFilePatterns", "matchStrings"},
-    "packageRules": {"description", "enabled", "groupName", "matchDatasources", "matchFileNames", "matchPackageNames",
+    "packageRules": {"allowedVersions", "description", "enabled", "groupName", "matchDatasources", "matchFileNames", "matchPackageNames",
                      "registryUrls", "versioning"},
     "pip_requirements": {"description", "managerFilePatterns"},
 }  # fmt: skip
