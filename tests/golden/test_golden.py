@@ -26,6 +26,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
 from ansible_collections.mlops.platform.plugins.module_utils.health import parse_checks
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import digest
+from ansible_collections.mlops.platform.plugins.module_utils.observation import DASHBOARD_LABEL
 from ansible_collections.mlops.platform.plugins.module_utils.upstream import UPSTREAM
 from pod_rules import containers, pod_of, problems
 
@@ -166,11 +167,14 @@ def normalised(manifests: Manifests, patches: Manifests) -> str:
 
 
 def brief(manifest: dict[str, Any]) -> dict[str, Any]:
-    """An object as a golden file has it."""
-    module = (manifest["metadata"].get("annotations") or {}).get(UPSTREAM)
+    """An object as a golden file has it: rules and dashboards are files of the role, and are reviewed there."""
+    metadata = manifest["metadata"]
+    module = (metadata.get("annotations") or {}).get(UPSTREAM)
+    if manifest["kind"] == "PrometheusRule" or DASHBOARD_LABEL in (metadata.get("labels") or {}):
+        return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata}
     if not module:
         return manifest
-    names = {key: manifest["metadata"][key] for key in ("namespace", "name") if key in manifest["metadata"]}
+    names = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
     stable = json.loads(TAG.sub("<tag>", json.dumps(manifest)))
     return {"upstream": module, "apiVersion": manifest["apiVersion"], "kind": manifest["kind"],
             "metadata": names, "digest": digest(stable)}  # fmt: skip
