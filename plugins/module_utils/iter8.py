@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import urllib3
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 
 SECONDS = 10.0
@@ -161,6 +162,24 @@ def messages() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"main.{name}")) for name in MESSAGES}
+
+
+def path(namespace: str, item: Mapping[str, str], types: Sequence[Mapping[str, str]]) -> str:
+    """Where the API has an object {type, name} of a version; `types` say of each {name, group, version, resource}."""
+    kind = next(kind for kind in types if kind["name"] == item["type"])
+    group = f"/apis/{kind['group']}" if kind["group"] else "/api"
+    return f"{group}/{kind['version']}/namespaces/{namespace}/{kind['resource']}/{item['name']}"
+
+
+def label(cluster: Cluster, path: str) -> str | None:
+    """The value of the label by which Iter8 sees an object, "" where it has none, None where there is no object."""
+    try:
+        found = cluster.request("GET", path)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+    return str((found["metadata"].get("labels") or {}).get(WATCH_LABEL, ""))
 
 
 def _key(what: str, text: str) -> str:

@@ -20,6 +20,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.mlops.platform.plugins.module_utils.checks import iter8 as checks
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, CheckFailed, Service
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.configure.iter8 import Iter8Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.iter8 import Iter8, Iter8Error, Summary, messages
 from inventory_mutations import ROOT, Site, read
@@ -176,12 +177,15 @@ class Objects:
 
         return Path()
 
-    def request(self, verb: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, verb: str, path: str, body: Any = None, content_type: str = "") -> dict[str, Any]:
         if verb == "GET":
             name = path.rpartition("/")[2]
             if name not in self.there:
                 raise ApiError(f"{path} is not there", 404)
             return self.there[name]
+        if verb == "PATCH":
+            self.there[path.rpartition("/")[2]]["metadata"]["labels"] |= body["metadata"]["labels"]
+            return {}
         self.there[body["metadata"]["name"]] = body
         if "strSpec" in body["data"]:
             self.server.versions[f"{path}/{body['metadata']['name']}"] = self.versions
@@ -304,8 +308,25 @@ def test_a_routemap_tells_which_versions_are_there(routemap: Callable[[dict[str,
 
 
 def test_an_object_without_the_label_is_seen(routemap: Callable[[dict[str, Any]], tuple[object, object]]) -> None:
-    with pytest.raises(CheckFailed, match=r"does not see isvc models/iris: its label iter8.tools/watch is None"):
+    with pytest.raises(CheckFailed, match=r"does not see isvc models/iris: its label iter8.tools/watch is ''"):
         routemap({"iris": {}})
+
+
+def test_what_versions_are_made_of_gets_the_label_once_it_is_there(
+    server: Server, access: Callable[[Objects], Access]
+) -> None:
+    objects = Objects(server, alternate)
+    objects.there = {name: {"metadata": {"labels": {}}} for name in ("iris", "other")}
+    names = [{"type": "isvc", "name": "iris"}, {"type": "svc", "name": "iris-b"}]
+    step = Iter8Step(Service("iter8", 50051), watched="models", objects=names, types=[SVC, ISVC])
+    changes = ["isvc models/iris labelled iter8.tools/watch"]
+    assert step.apply(access(objects), check_mode=True) == changes
+    assert step.apply(access(objects), check_mode=False) == changes
+    assert step.apply(access(objects), check_mode=False) == []
+    assert {name: item["metadata"]["labels"] for name, item in objects.there.items()} == {
+        "iris": {"iter8.tools/watch": "true"},
+        "other": {},
+    }
 
 
 def test_a_routemap_that_iter8_does_not_know_is_seen(

@@ -23,7 +23,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
     abandoned,
     expect,
 )
-from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Object
+from ansible_collections.mlops.platform.plugins.module_utils.cluster import Object
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import complaint
 
 USERS = tuple(f"user-{number}" for number in range(20))
@@ -163,23 +163,14 @@ class Iter8RoutemapCheck(Iter8Check):
         """Whether all objects of a version are there. Raises CheckFailed for one that Iter8 does not see."""
         space, _, _ = self.application.partition("/")
         for item in objects:
-            try:
-                found = access.cluster.request("GET", self._path(space, item))
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            found = iter8.label(access.cluster, iter8.path(space, item, self.types))
+            if found is None:
                 return False
-            label = (found["metadata"].get("labels") or {}).get(iter8.WATCH_LABEL)
             said = (
-                f"Iter8 does not see {item['type']} {space}/{item['name']}: its label {iter8.WATCH_LABEL} is {label!r}"
+                f"Iter8 does not see {item['type']} {space}/{item['name']}: its label {iter8.WATCH_LABEL} is {found!r}"
             )
-            expect(label, iter8.WATCHED, said)
+            expect(found, iter8.WATCHED, said)
         return True
-
-    def _path(self, space: str, item: Mapping[str, str]) -> str:
-        kind = next(kind for kind in self.types if kind["name"] == item["type"])
-        group = f"/apis/{kind['group']}" if kind["group"] else "/api"
-        return f"{group}/{kind['version']}/namespaces/{space}/{kind['resource']}/{item['name']}"
 
 
 def _config_map(name: str, labels: Mapping[str, str], data: Mapping[str, str]) -> Object:
