@@ -30,8 +30,8 @@ KEYS = {
     "": {"$schema", "customManagers", "enabledManagers", "extends", "packageRules", "pip_requirements",
          "postUpdateOptions"},
     "customManagers": {"customType", "description", "extractVersionTemplate", "managerFilePatterns", "matchStrings"},
-    "packageRules": {"allowedVersions", "description", "enabled", "groupName", "matchDatasources", "matchFileNames", "matchPackageNames",
-                     "registryUrls", "versioning"},
+    "packageRules": {"allowedVersions", "description", "enabled", "groupName", "matchDatasources", "matchFileNames",
+                     "matchPackageNames", "registryUrls", "versioning"},
     "pip_requirements": {"description", "managerFilePatterns"},
 }  # fmt: skip
 
