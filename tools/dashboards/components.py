@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.dashboards.panels import Board, Built, Column, Row, buckets, level, lines, number, rows
+from tools.dashboards.panels import Board, Built, Column, Row, buckets, level, lines, number, or_zero, rows
 
 YES = {0: ("no", "red"), 1: ("yes", "green")}
 ERRORS = (0.01, 0.05)
@@ -72,7 +72,7 @@ def quantiles(metric: str, own: str, factor: str = "") -> list[tuple[str, str]]:
     """The usual shares of a histogram over time; `factor` follows each."""
     return [
         (
-            f"histogram_quantile({share}, sum by (le) (rate({metric}{own}[5m]))){factor} >= 0 or on () vector(0)",
+            or_zero(f"histogram_quantile({share}, sum by (le) (rate({metric}{own}[5m]))){factor} >= 0"),
             f"{float(share):.0%}",
         )
         for share in OFTEN.split(", ")
@@ -95,14 +95,14 @@ def minio() -> Board:
                 [
                     lines(
                         "By call",
-                        (f"sum by (name) (rate(minio_api_requests_total{own}[5m]))", "{{name}}"),
+                        (or_zero(f"sum by (name) (rate(minio_api_requests_total{own}[5m]))"), "{{name}}"),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
                         "Failed, by call",
                         (
-                            f"sum by (name) (rate(minio_api_requests_5xx_errors_total{own}[5m])) or on () vector(0)",
+                            or_zero(f"sum by (name) (rate(minio_api_requests_5xx_errors_total{own}[5m]))"),
                             "{{name}}",
                         ),
                         unit="reqps",
@@ -209,13 +209,19 @@ def mlflow() -> Board:
                 [
                     lines(
                         "By status",
-                        (f"sum by (status) (rate(mlflow_http_request_total{own}[5m]))", "{{status}}"),
+                        (
+                            or_zero(f"sum by (status) (rate(mlflow_http_request_total{own}[5m]))"),
+                            "{{status}}",
+                        ),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
                         "By method",
-                        (f"sum by (method) (rate(mlflow_http_request_total{own}[5m]))", "{{method}}"),
+                        (
+                            or_zero(f"sum by (method) (rate(mlflow_http_request_total{own}[5m]))"),
+                            "{{method}}",
+                        ),
                         unit="reqps",
                         stacked=True,
                     ),
@@ -252,7 +258,9 @@ def gateway() -> Board:
                     lines(
                         "By class of status",
                         (
-                            f"sum by (envoy_response_code_class) (rate(envoy_http_downstream_rq_xx{{{inner}}}[5m]))",
+                            or_zero(
+                                f"sum by (envoy_response_code_class) (rate(envoy_http_downstream_rq_xx{{{inner}}}[5m]))"
+                            ),
                             "{{envoy_response_code_class}}xx",
                         ),
                         unit="reqps",
@@ -261,7 +269,7 @@ def gateway() -> Board:
                     lines(
                         "By route",
                         (
-                            f"sum by (envoy_cluster_name) (rate(envoy_cluster_upstream_rq_xx{{{route}}}[5m]))",
+                            or_zero(f"sum by (envoy_cluster_name) (rate(envoy_cluster_upstream_rq_xx{{{route}}}[5m]))"),
                             "{{envoy_cluster_name}}",
                         ),
                         unit="reqps",
@@ -391,29 +399,32 @@ def knative() -> Board:
                 [
                     lines(
                         "Pods wanted",
-                        (f"sum by (kn_revision_name) (kn_revision_pods_requested{{{own}}})", names),
+                        (or_zero(f"sum by (kn_revision_name) (kn_revision_pods_requested{{{own}}})"), names),
                         stacked=True,
                     ),
                     lines(
                         "Pods there",
-                        (f"sum by (kn_revision_name) (kn_revision_pods_count{{{own}}})", names),
+                        (or_zero(f"sum by (kn_revision_name) (kn_revision_pods_count{{{own}}})"), names),
                         stacked=True,
                     ),
                     lines(
                         "Requests",
-                        ("sum by (revision) (mlops:revision_requests:rate5m) or on () vector(0)", "{{revision}}"),
+                        (or_zero("sum by (revision) (mlops:revision_requests:rate5m)"), "{{revision}}"),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
                         "95 of 100 within",
-                        ("max by (revision) (mlops:revision_seconds:p95_5m) or on () vector(0)", "{{revision}}"),
+                        (or_zero("max by (revision) (mlops:revision_seconds:p95_5m)"), "{{revision}}"),
                         unit="s",
                         about="Waiting for a pod is in it",
                     ),
                     lines(
                         "Requests at a time",
-                        (f"sum by (kn_revision_name) (kn_revision_concurrency_stable{{{own}}})", names),
+                        (
+                            or_zero(f"sum by (kn_revision_name) (kn_revision_concurrency_stable{{{own}}})"),
+                            names,
+                        ),
                         about="What the autoscaler decides by",
                     ),
                     lines("Controllers' queues", (f"sum by (name) (kn_workqueue_depth{{{own}}})", "{{name}}")),
@@ -468,7 +479,7 @@ def kserve() -> Board:
                     lines(
                         "Webhooks",
                         (
-                            f"sum by (webhook) (rate(controller_runtime_webhook_requests_total{{{own}}}[5m]))",
+                            or_zero(f"sum by (webhook) (rate(controller_runtime_webhook_requests_total{{{own}}}[5m]))"),
                             "{{webhook}}",
                         ),
                         unit="reqps",
@@ -495,13 +506,13 @@ def model_api() -> Board:
                 [
                     lines(
                         "By route",
-                        (f"sum by (route) (rate(model_api_requests_total{own}[5m]))", "{{route}}"),
+                        (or_zero(f"sum by (route) (rate(model_api_requests_total{own}[5m]))"), "{{route}}"),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
                         "By status",
-                        (f"sum by (status) (rate(model_api_requests_total{own}[5m]))", "{{status}}"),
+                        (or_zero(f"sum by (status) (rate(model_api_requests_total{own}[5m]))"), "{{status}}"),
                         unit="reqps",
                         stacked=True,
                     ),
@@ -511,7 +522,7 @@ def model_api() -> Board:
                     lines(
                         "Predictions",
                         (
-                            f"sum by (prediction) (rate(model_predictions_total{own}[5m])) or on () vector(0)",
+                            or_zero(f"sum by (prediction) (rate(model_predictions_total{own}[5m]))"),
                             "{{prediction}}",
                         ),
                         unit="suffix: rows/s",

@@ -291,6 +291,11 @@ def rows(
     return _about(panel, about)
 
 
+def or_zero(expr: str) -> str:
+    """A sum by labels that is zero where there is nothing: where nobody asked for anything, that is no fault."""
+    return f"{expr} or on () vector(0)"
+
+
 def _target(expr: str, legend: str = "", *, instant: bool = False, ref: int = 0) -> prometheus.Dataquery:
     found = prometheus.Dataquery().expr(" ".join(expr.split())).ref_id(_ref(ref)).legend_format(legend)
     return found.instant() if instant else found.range()

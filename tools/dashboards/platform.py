@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.dashboards.components import ERRORS, YES, health, resources
-from tools.dashboards.panels import Board, Column, Row, buckets, level, levels, lines, number, rows
+from tools.dashboards.panels import Board, Column, Row, buckets, level, levels, lines, number, or_zero, rows
 
 BY_COMPONENT = (
     "* on (namespace, pod) group_left (label_mlops_platform_component) "
@@ -176,8 +176,7 @@ def monitoring() -> Board:
                     lines(
                         "Notifications",
                         (
-                            f"sum by (integration) (rate(alertmanager_notifications_total{own}[10m])) > 0 "
-                            "or on () vector(0)",
+                            or_zero(f"sum by (integration) (rate(alertmanager_notifications_total{own}[10m])) > 0"),
                             "{{integration}}",
                         ),
                         (f"sum(rate(alertmanager_notifications_failed_total{own}[10m])) or vector(0)", "failed"),
@@ -208,6 +207,7 @@ def models() -> Board:
     version = "{{model}} {{model_version}}"
     by = "sum by (model, model_version)"
     seen = f"last_over_time(mlops:model_requests:rate5m{of}[$__range])"
+    by_class = "sum by (model, model_version, prediction)"
     by_feature = "max by (model, model_version, feature)"
     return Board(
         "kserve/files/monitoring/dashboard-models.json",
@@ -219,7 +219,7 @@ def models() -> Board:
                 [
                     number(
                         "Models",
-                        f"count(count by (model) (model_request_duration_seconds_count{{{chosen}}}))",
+                        f"count(count by (model) (model_request_duration_seconds_count{{{chosen}}})) or vector(0)",
                         plain=True,
                         way=False,
                     ),
@@ -228,7 +228,7 @@ def models() -> Board:
                         'count(ALERTS{alertstate="firing", component="models"}) or vector(0)',
                         bounds=(1, 1),
                     ),
-                    number("Requests", f"sum(mlops:model_requests:rate5m{of})", "reqps", plain=True),
+                    number("Requests", f"sum(mlops:model_requests:rate5m{of}) or vector(0)", "reqps", plain=True),
                     number(
                         "Failed",
                         f"sum(mlops:model_errors:ratio5m{of} * mlops:model_requests:rate5m{of})"
@@ -259,16 +259,21 @@ def models() -> Board:
                         about="Versions that were served in the time that is shown",
                         height=6,
                     ),
-                    lines("Requests", (f"{by} (mlops:model_requests:rate5m{of})", version), unit="reqps", stacked=True),
+                    lines(
+                        "Requests",
+                        (or_zero(f"{by} (mlops:model_requests:rate5m{of})"), version),
+                        unit="reqps",
+                        stacked=True,
+                    ),
                     lines(
                         "Failed",
-                        (f"max by (model, model_version) (mlops:model_errors:ratio5m{of})", version),
+                        (or_zero(f"max by (model, model_version) (mlops:model_errors:ratio5m{of})"), version),
                         unit="percentunit",
                         bound=0.05,
                     ),
                     lines(
                         "95 of 100 within",
-                        (f"max by (model, model_version) (mlops:model_seconds:p95_5m{of}) or on () vector(0)", version),
+                        (or_zero(f"max by (model, model_version) (mlops:model_seconds:p95_5m{of})"), version),
                         unit="s",
                         bound=1,
                     ),
@@ -276,10 +281,13 @@ def models() -> Board:
                         "Duration",
                         f"sum by (le) (increase(model_request_duration_seconds_bucket{{{chosen}}}[$__rate_interval]))",
                     ),
-                    lines("Pods", (f"{by} (up{{{chosen}}}) or on () vector(0)", version), stacked=True),
+                    lines("Pods", (or_zero(f"{by} (up{{{chosen}}})"), version), stacked=True),
                     lines(
                         "Memory",
-                        ('sum by (pod) (container_memory_working_set_bytes{container="kserve-container"})', "{{pod}}"),
+                        (
+                            or_zero('sum by (pod) (container_memory_working_set_bytes{container="kserve-container"})'),
+                            "{{pod}}",
+                        ),
                         unit="bytes",
                         stacked=True,
                     ),
@@ -291,7 +299,7 @@ def models() -> Board:
                     lines(
                         "Predictions by class",
                         (
-                            f"sum by (model, model_version, prediction) (mlops:model_predictions:rate5m{of})",
+                            or_zero(f"{by_class} (mlops:model_predictions:rate5m{of})"),
                             f"{version}: {{{{prediction}}}}",
                         ),
                         unit="suffix: rows/s",
@@ -300,10 +308,11 @@ def models() -> Board:
                     lines(
                         "Share of each class",
                         (
-                            "sum by (model, model_version, prediction) "
-                            f"(increase(model_predictions_total{{{chosen}}}[1h]))"
-                            " / ignoring (prediction) group_left ()"
-                            f" ({by} (increase(model_predictions_total{{{chosen}}}[1h])) > 0) or on () vector(0)",
+                            or_zero(
+                                f"{by_class} (increase(model_predictions_total{{{chosen}}}[1h]))"
+                                " / ignoring (prediction) group_left ()"
+                                f" ({by} (increase(model_predictions_total{{{chosen}}}[1h])) > 0)"
+                            ),
                             f"{version}: {{{{prediction}}}}",
                         ),
                         unit="percentunit",
@@ -313,7 +322,7 @@ def models() -> Board:
                     lines(
                         "Mean of each input",
                         (
-                            f"{by_feature} (mlops:model_input_mean:rate5m{of}) or on () vector(0)",
+                            or_zero(f"{by_feature} (mlops:model_input_mean:rate5m{of})"),
                             f"{version}: {{{{feature}}}}",
                         ),
                         least=None,
@@ -321,7 +330,7 @@ def models() -> Board:
                     lines(
                         "Spread of each input",
                         (
-                            f"{by_feature} (mlops:model_input_stddev:rate5m{of}) or on () vector(0)",
+                            or_zero(f"{by_feature} (mlops:model_input_stddev:rate5m{of})"),
                             f"{version}: {{{{feature}}}}",
                         ),
                         about="Standard deviation",
@@ -329,7 +338,7 @@ def models() -> Board:
                     lines(
                         "Missing inputs",
                         (
-                            f"{by_feature} (mlops:model_input_missing:ratio5m{of}) or on () vector(0)",
+                            or_zero(f"{by_feature} (mlops:model_input_missing:ratio5m{of})"),
                             f"{version}: {{{{feature}}}}",
                         ),
                         unit="percentunit",
@@ -339,8 +348,9 @@ def models() -> Board:
                     lines(
                         "Feedback of users",
                         (
-                            "sum by (model, model_version, outcome) "
-                            f"(rate(model_feedback_total{{{chosen}}}[5m])) or on () vector(0)",
+                            or_zero(
+                                f"sum by (model, model_version, outcome) (rate(model_feedback_total{{{chosen}}}[5m]))"
+                            ),
                             f"{version}: {{{{outcome}}}}",
                         ),
                         unit="suffix: /s",
