@@ -80,52 +80,56 @@ class ActionModule(PlatformAction):
             "experiment": {},
         }
         if verb in ("release", "experiment"):
-            shared["release"] = self._release(value, inventory.of_role("knative"))
-        if verb == "experiment" or (verb == "release" and arguments["gate"] == METRICS):
-            shared |= self._experiment(value, shared["release"], verb)
+            gated = verb == "experiment" or arguments["gate"] == METRICS
+            shared |= self._moving(value, inventory.of_role("knative"), verb, gated=gated)
         models = [
             {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
             for verb, record in steps
         ]
         return {"changed": False, "models": models}
 
-    def _release(self, value: Callable[..., Any], knative: str) -> dict[str, Any]:
-        """How a version is released, by the variables release_*; PlatformError where they contradict themselves."""
-        rules = {item.name: value(f"release_{item.name}") for item in fields(Rules)}
-        return {
-            "rules": asdict(Rules(**{**rules, "steps": tuple(rules["steps"])})),
-            "alias": value("release_alias"),
-            "knative_namespace": value("knative_namespace", "knative", knative) if knative else "",
-        }
-
-    def _experiment(self, value: Callable[..., Any], release: dict[str, Any], verb: Verb) -> dict[str, Any]:
-        """How versions are compared, by the variables experiment_*; PlatformError for what cannot be.
+    def _moving(self, value: Callable[..., Any], knative: str, verb: Verb, *, gated: bool) -> dict[str, Any]:
+        """How requests go to another version, by the variables release_*, and how it is decided where that is `gated`.
 
         An experiment is a release with one share that it decides at; in a release it is the last one below 100 %.
+        Raises PlatformError where variables contradict themselves.
         """
+        rules = {item.name: value(f"release_{item.name}") for item in fields(Rules) if item.name != "gate"}
+        alias = value("release_alias")
+        experiment: dict[str, Any] = {}
+        if gated:
+            settings = {item.name: value(f"experiment_{item.name}") for item in fields(Experiment)}
+            if verb == "experiment":
+                rules["steps"], alias = [settings["split"], 100], value("experiment_alias")
+            if len(rules["steps"]) > 1:
+                settings["split"] = rules["steps"][-2]
+            experiment = {
+                "settings": asdict(Experiment(**settings)),
+                "prometheus": self._prometheus(value),
+                "demand": "better" if verb == "experiment" else "no worse",
+            }
+            rules["gate"] = settings["split"]
+        checked = Rules(**{**rules, "steps": tuple(rules["steps"])})
+        if gated and len(checked.steps) == 1:
+            raise PlatformError(
+                f"release_steps is {rules['steps']}: the gate {METRICS} compares two versions side by side: allowed "
+                "are steps with one below 100, such as [50, 100]"
+            )
+        release = {
+            "rules": asdict(checked),
+            "alias": alias,
+            "knative_namespace": value("knative_namespace", "knative", knative) if knative else "",
+        }
+        return {"release": release, "experiment": experiment}
+
+    def _prometheus(self, value: Callable[..., Any]) -> Any:
+        """Where Prometheus answers. Raises PlatformError where there is none."""
         if not value("__platform_has_monitoring"):
             raise PlatformError(
                 "it is decided by metrics, which nobody collects here: add the component monitoring to the group "
                 "components of the inventory, or name a Prometheus that is there already (platform_prometheus_url)"
             )
-        settings = {item.name: value(f"experiment_{item.name}") for item in fields(Experiment)}
-        rules = release["rules"]
-        if verb == "experiment":
-            steps = (settings["split"], 100)
-            alias = value("experiment_alias")
-        else:
-            steps, alias = rules["steps"], release["alias"]
-            if len(steps) == 1:
-                raise PlatformError(
-                    f"release_steps is {list(steps)}: the gate {METRICS} compares two versions side by side: "
-                    "allowed are steps with one below 100, such as [50, 100]"
-                )
-            settings["split"] = steps[-2]
-        checked = asdict(Experiment(**settings))
-        rules = asdict(Rules(**{**rules, "steps": steps}))
-        demand = "better" if verb == "experiment" else "no worse"
-        about = {"settings": checked, "prometheus": value("__platform_prometheus"), "demand": demand}
-        return {"release": {**release, "rules": rules, "alias": alias}, "experiment": about}
+        return value("__platform_prometheus")
 
     def _asked(
         self, asked: list[dict[str, Any]], declared: list[dict[str, Any]], inventory: Inventory

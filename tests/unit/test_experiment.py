@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import urllib3
+import yaml
+from ansible_collections.mlops.platform.plugins.action.models import ActionModule
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.experiments.counters import NotCounted, rises, wait
 from ansible_collections.mlops.platform.plugins.module_utils.experiments.load import (
@@ -25,7 +28,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.experiments.load im
 from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models import inference_service
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import Record
-from ansible_collections.mlops.platform.plugins.module_utils.models.plan import plan
+from ansible_collections.mlops.platform.plugins.module_utils.models.plan import Verb, plan
 from ansible_collections.mlops.platform.plugins.module_utils.models.predict import Reference, V2Client
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import Release, Rules
 from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import Deciding, Releasing, Versions
@@ -281,3 +284,47 @@ def test_a_release_beyond_the_gate_goes_on_only_if_it_was_let_pass(percent: int,
     expected = left if goes_on else left.failed("nothing was decided on version 2 at 50 %")
     assert found == expected
     assert Releasing(cast(Any, None), Rules(), "", "")._resumed(cast(Any, None), versions, left, "2") == left
+
+
+# What a run is asked for
+
+
+def asked(verb: Verb, **changes: Any) -> dict[str, Any]:
+    """How the action `models` describes an experiment, or a release with a gate, where variables are changed."""
+    variables: dict[str, Any] = {"__platform_has_monitoring": True, "__platform_prometheus": {"name": "prometheus"}}
+    for name in ("experiment", "release"):
+        path = Path(__file__).parents[2] / "group_vars" / "all" / f"{name}.yml"
+        variables |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    action = object.__new__(ActionModule)
+    value = (variables | changes).__getitem__
+    return action._moving(value, "", verb, gated=True)
+
+
+def test_an_experiment_is_a_release_with_one_share_before_the_last() -> None:
+    found = asked("experiment", experiment_split=20, release_requests=50)
+    assert found["release"]["rules"]["steps"] == (20, 100)
+    assert found["release"]["alias"] == "champion"
+    assert (found["experiment"]["demand"], found["experiment"]["settings"]["split"]) == ("better", 20)
+    assert Settings(**found["experiment"]["settings"]) == Settings(split=20)
+
+
+def test_a_release_takes_the_gate_at_its_last_share_below_all() -> None:
+    found = asked("release", release_steps=[10, 25, 100])
+    assert found["release"]["rules"]["steps"] == (10, 25, 100)
+    assert found["release"]["alias"] == ""
+    assert (found["experiment"]["demand"], found["experiment"]["settings"]["split"]) == ("no worse", 25)
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes", "said"),
+    [
+        ("experiment", {"__platform_has_monitoring": False}, "add the component monitoring to the group components"),
+        ("release", {"__platform_has_monitoring": False}, "add the component monitoring to the group components"),
+        ("release", {"release_steps": [100]}, r"release_steps is \[100\]: the gate metrics compares two versions"),
+        ("experiment", {"experiment_split": 100}, "experiment_split is 100: allowed is 1 to 99"),
+        ("release", {"release_steps": [5, 50, 100]}, "release_requests is 300: with release_steps"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(verb: Verb, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlatformError, match=said):
+        asked(verb, **changes)
