@@ -188,7 +188,7 @@ def test_types_are_strict(option: dict[str, Any], value: Any, fault: tuple[str, 
 @pytest.mark.parametrize(
     ("change", "where", "said"),
     [
-        ({"access": "all"}, "minio_consumers[0].access", "allowed are read, read-write"),
+        ({"access": "all"}, "minio_consumers[0].access", "allowed are read, write, read-write"),
         ({"namespace": "No"}, "minio_consumers[0].namespace", "a DNS label"),
         ({"buckets": "abc"}, "minio_consumers[0].buckets", "a list"),
         ({"buckets": ["abc", "x y z"]}, "minio_consumers[0].buckets[1]", "3 to 63"),
