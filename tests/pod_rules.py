@@ -27,8 +27,9 @@ Pod = Mapping[str, Any]
 
 
 def pod_of(manifest: Mapping[str, Any]) -> Pod | None:
-    """The pod specification of a workload, None for other kinds."""
-    return manifest["spec"]["template"]["spec"] if manifest["kind"] in WORKLOADS else None
+    """The pod specification of a workload or a CronJob, None for other kinds."""
+    spec = manifest["spec"]["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else manifest.get("spec")
+    return spec["template"]["spec"] if manifest["kind"] in (*WORKLOADS, "CronJob") else None
 
 
 def containers(pod: Pod) -> list[Mapping[str, Any]]:
@@ -89,7 +90,7 @@ def resources(pod: Pod) -> Iterator[str]:
 
 def probes(manifest: Mapping[str, Any], pod: Pod) -> Iterator[str]:
     """Which probes a long-running container lacks."""
-    if manifest["kind"] == "Job":
+    if manifest["kind"] in ("Job", "CronJob"):
         return
     for container in pod["containers"]:
         for probe in ("readinessProbe", "livenessProbe"):

@@ -22,7 +22,7 @@ COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
 COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")
 SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 """What a component says at least; the engine's own class knows the rest."""
-OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}}
+OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"}}
 """Components that a site adds when it has what they are for, with the inventories that do without them."""
 WATCHED = ("templates/monitoring/monitors.yml.j2", "files/monitoring/rules.yml", "files/monitoring/dashboard.json")
 UNWATCHED = {"iter8"}

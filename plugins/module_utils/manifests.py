@@ -178,7 +178,7 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
     for manifest in stamped:
         metadata = manifest["metadata"]
         metadata["labels"] = {"app.kubernetes.io/version": version} | (metadata.get("labels") or {}) | labels
-        template = manifest.get("spec", {}).get("template") if manifest["kind"] in WORKLOADS else None
+        template = pod_template(manifest)
         if template is not None:
             pod_metadata = template.setdefault("metadata", {})
             pod_metadata["labels"] = {COMPONENT_LABEL: component} | (pod_metadata.get("labels") or {})
@@ -188,6 +188,17 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
         if manifest["kind"] == "Job":
             metadata["name"] += _content_suffix(manifest)
     return sorted(stamped, key=place)
+
+
+def pod_template(manifest: Manifest) -> dict[str, Any] | None:
+    """The template of the pods that a workload or a CronJob makes; None for other kinds."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    elif manifest["kind"] not in WORKLOADS:
+        return None
+    template: dict[str, Any] | None = spec.get("template")
+    return template
 
 
 def operated_labels(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     OPERATED,
-    WORKLOADS,
     Manifest,
     operated_labels,
+    pod_template,
     writable,
 )
 
@@ -79,8 +79,7 @@ def _pod(manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any]] | None:
     Envoy Gateway has both in one mapping (https://gateway.envoyproxy.io/docs/api/extension_types/#kubernetespodspec),
     the operator of Prometheus has a pod's fields among its own.
     """
-    if manifest["kind"] in WORKLOADS:
-        template = manifest["spec"]["template"]
+    if (template := pod_template(manifest)) is not None:
         return template.setdefault("metadata", {}), template["spec"]
     if manifest["kind"] in OPERATED:
         return manifest["spec"].setdefault("podMetadata", {}), manifest["spec"]

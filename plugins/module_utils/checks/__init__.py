@@ -16,6 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler i
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.drift import DriftCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
@@ -51,6 +52,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 CHECKS: dict[str, type[Check]] = {
     "certificate": CertificateCheck,
     "dns": DnsCheck,
+    "drift": DriftCheck,
     "edge": EdgeCheck,
     "http": HttpCheck,
     "knative_service": KnativeServiceCheck,
