@@ -19,6 +19,7 @@ BOARDS = (
     components.knative,
     components.kserve,
     components.model_api,
+    components.drift,
 )
 
 

@@ -552,3 +552,95 @@ def model_api() -> Board:
             resources("model_api"),
         ],
     )
+
+
+def drift() -> Board:
+    """What models are given beside what they were trained with. There is no verdict before a model logs enough rows."""
+    own = '{component="drift"}'
+    none = "or on () vector(0)"
+    return Board(
+        "drift/files/monitoring/dashboard.json",
+        "Drift",
+        "Whether models are still given what they were trained with",
+        [
+            Row(
+                "",
+                [
+                    *health("drift"),
+                    number("Models that drifted", f"sum(model_drift_detected{own}) or vector(0)", bounds=(1, 1)),
+                    number(
+                        "Compared",
+                        'sum(model_drift_status{component="drift", status="compared"}) or vector(0)',
+                        about="Versions with a verdict",
+                        plain=True,
+                    ),
+                    number(
+                        "Too few rows",
+                        'sum(model_drift_status{component="drift", status="too_few_rows"}) or vector(0)',
+                        about="Versions that log, and were given too little for a verdict",
+                        plain=True,
+                    ),
+                ],
+            ),
+            Row(
+                "Models",
+                [
+                    lines(
+                        "Share of features that drifted",
+                        (
+                            f"max by (model, model_version) (model_drift_share{own}) {none}",
+                            "{{model}} {{model_version}}",
+                        ),
+                        unit="percentunit",
+                        most=1,
+                        bound=0.5,
+                    ),
+                    lines(
+                        "Rows compared",
+                        (
+                            'max by (model, model_version) (model_drift_rows{component="drift", data="logged"})'
+                            f" {none}",
+                            "{{model}} {{model_version}}",
+                        ),
+                        about="Those of the window (drift_window_hours)",
+                    ),
+                    lines(
+                        "Features that drifted",
+                        (
+                            f"max by (model, model_version, feature) (model_drift_feature_drifted{own}) {none}",
+                            "{{model}} {{model_version}} {{feature}}",
+                        ),
+                        most=1,
+                    ),
+                    lines(
+                        "Scores",
+                        (
+                            f"max by (model, model_version, feature, method) (model_drift_score{own}) {none}",
+                            "{{model}} {{model_version}} {{feature}} ({{method}})",
+                        ),
+                        about="p values are small where a feature drifted, distances are large",
+                    ),
+                    lines(
+                        "Age of the newest comparison",
+                        (
+                            "time() - max by (model, model_version) "
+                            f"(model_drift_last_run_timestamp_seconds{own}) {none}",
+                            "{{model}} {{model_version}}",
+                        ),
+                        unit="s",
+                        bound=172800,
+                    ),
+                    lines(
+                        "Rows logged by models",
+                        (
+                            f"mlops:model_log_rows:rate5m {none}",
+                            "{{model}} {{model_version}} {{result}}",
+                        ),
+                        unit="suffix: rows/s",
+                        stacked=True,
+                    ),
+                ],
+            ),
+            resources("drift"),
+        ],
+    )
