@@ -28,8 +28,11 @@ Pod = Mapping[str, Any]
 
 def pod_of(manifest: Mapping[str, Any]) -> Pod | None:
     """The pod specification of a workload or a CronJob, None for other kinds."""
-    spec = manifest["spec"]["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else manifest.get("spec")
-    return spec["template"]["spec"] if manifest["kind"] in (*WORKLOADS, "CronJob") else None
+    if manifest["kind"] == "CronJob":
+        manifest = manifest["spec"]["jobTemplate"]
+    elif manifest["kind"] not in WORKLOADS:
+        return None
+    return manifest["spec"]["template"]["spec"]  # type: ignore[no-any-return]
 
 
 def containers(pod: Pod) -> list[Mapping[str, Any]]:

@@ -28,8 +28,13 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
-IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api", "images/model-drift",
-              "images/model-server"]
+IMAGE_CODE = [
+    "images/postgresql",
+    "images/mlflow/plugin",
+    "images/model-api/model_api",
+    "images/model-drift",
+    "images/model-server",
+]
 # What tests run, with the compiled packages kept for Molecule's images, which share them.
 PROGRAMS = '{"images_names": ["promtool", "prometheus-server"], "images_keep_caches": true}'
 # Only under this name are the plugins the modules that they are imported as.

@@ -25,7 +25,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.http import 
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
 from ansible_collections.mlops.platform.plugins.module_utils.health import parse_checks
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import digest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import digest, pod_template
 from ansible_collections.mlops.platform.plugins.module_utils.observation import DASHBOARD_LABEL
 from ansible_collections.mlops.platform.plugins.module_utils.upstream import UPSTREAM
 from pod_rules import containers, pod_of, problems
@@ -340,7 +340,7 @@ def test_objects_say_whose_they_are(manifests: Manifests, case: tuple[str, str])
 
 def test_every_service_finds_its_pods(manifests: Manifests) -> None:
     """The labels and ports that a Service selects are there."""
-    templates = [item["spec"]["template"] for item in manifests if pod_of(item) is not None]
+    templates = [template for item in manifests if (template := pod_template(item))]
     for service in of_kind(manifests, "Service"):
         selector = (service["spec"].get("selector") or {}).items()
         found = [template for template in templates if selector <= template["metadata"]["labels"].items()]

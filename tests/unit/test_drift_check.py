@@ -12,7 +12,7 @@ def said(name: str, secret: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-CRON_JOB = {
+CRON_JOB: dict[str, Any] = {
     "metadata": {"name": "drift", "namespace": "models"},
     "spec": {"jobTemplate": {"spec": {"backoffLimit": 1, "template": {"spec": {"containers": [{
         "name": "compare",
