@@ -59,14 +59,14 @@ class Recorded(Prometheus):
 def test_the_time_begins_where_prometheus_does() -> None:
     class Young(Recorded):
         def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
-            assert (expr, start, end, step) == ("count(up)", 6390, 9990, 15)
-            return [Series({}, ((7005.0, 1.0), (7020.0, 1.0)))]
+            assert (expr, start, end, step) == ("count(up)", 6400, 10_000, 15)
+            return [Series({}, ((7000.0, 1.0), (7015.0, 1.0)))]
 
-    assert span(Young({}), 10_000, 3600) == Span(7005, 9990, 15)
+    assert span(Young({}), 10_000, 3600) == Span(7000, 10_000, 15)
 
 
 def test_a_newborn_prometheus_shows_five_minutes() -> None:
-    assert span(Recorded({"count(up)": [({}, 1)]}), 10_000, 3600) == Span(9690, 9990, 15)
+    assert span(Recorded({"count(up)": [({}, 1)]}), 10_000, 3600) == Span(9700, 10_000, 15)
 
 
 def test_a_long_time_has_wider_steps() -> None:

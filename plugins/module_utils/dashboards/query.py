@@ -133,7 +133,7 @@ def key(dashboard: Dashboard) -> str:
 def span(prometheus: Prometheus, now: float, seconds: float) -> Span:
     """The last `seconds` before `now` (Unix seconds), or as much of them as Prometheus has seen."""
     step = max(LEAST_STEP_SECONDS, math.ceil(seconds / MOST_POINTS / LEAST_STEP_SECONDS) * LEAST_STEP_SECONDS)
-    end = math.floor(now / step) * step
+    end = math.floor(now)
     start = end - math.ceil(seconds / step) * step
     seen = prometheus.query_range("count(up)", start, end, step)
     first = seen[0].points[0][0] if seen and seen[0].points else start
