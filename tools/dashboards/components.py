@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tools.dashboards.panels import Board, Built, Column, Row, buckets, level, lines, number, or_zero, rows
+from tools.dashboards.panels import (
+    Board,
+    Built,
+    Column,
+    Row,
+    level,
+    lines,
+    number,
+    or_zero,
+    rates,
+    rows,
+    spread,
+)
 
 YES = {0: ("no", "red"), 1: ("yes", "green")}
 ERRORS = (0.01, 0.05)
@@ -93,12 +105,7 @@ def minio() -> Board:
             Row(
                 "Requests",
                 [
-                    lines(
-                        "By call",
-                        (or_zero(f"sum by (name) (rate(minio_api_requests_total{own}[5m]))"), "{{name}}"),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+                    rates("By call", "minio_api_requests_total", own, "name"),
                     lines(
                         "Failed, by call",
                         (
@@ -107,10 +114,7 @@ def minio() -> Board:
                         ),
                         unit="reqps",
                     ),
-                    buckets(
-                        "Time to the first byte",
-                        f"sum by (le) (increase(minio_api_requests_ttfb_seconds_distribution{own}[$__rate_interval]))",
-                    ),
+                    spread("Time to the first byte", "minio_api_requests_ttfb_seconds_distribution", own),
                     lines(
                         "Traffic",
                         (f"sum(rate(minio_api_requests_traffic_received_bytes{own}[5m]))", "received"),
@@ -207,34 +211,15 @@ def mlflow() -> Board:
             Row(
                 "Requests",
                 [
-                    lines(
-                        "By status",
-                        (
-                            or_zero(f"sum by (status) (rate(mlflow_http_request_total{own}[5m]))"),
-                            "{{status}}",
-                        ),
-                        unit="reqps",
-                        stacked=True,
-                    ),
-                    lines(
-                        "By method",
-                        (
-                            or_zero(f"sum by (method) (rate(mlflow_http_request_total{own}[5m]))"),
-                            "{{method}}",
-                        ),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+                    rates("By status", "mlflow_http_request_total", own, "status"),
+                    rates("By method", "mlflow_http_request_total", own, "method"),
                     lines(
                         "Shares answered within",
                         *quantiles("mlflow_http_request_duration_seconds_bucket", own),
                         unit="s",
                         bound=2.5,
                     ),
-                    buckets(
-                        "Duration",
-                        f"sum by (le) (increase(mlflow_http_request_duration_seconds_bucket{own}[$__rate_interval]))",
-                    ),
+                    spread("Duration", "mlflow_http_request_duration_seconds_bucket", own),
                 ],
             ),
             resources("mlflow"),
@@ -266,26 +251,14 @@ def gateway() -> Board:
                         unit="reqps",
                         stacked=True,
                     ),
-                    lines(
-                        "By route",
-                        (
-                            or_zero(f"sum by (envoy_cluster_name) (rate(envoy_cluster_upstream_rq_xx{{{route}}}[5m]))"),
-                            "{{envoy_cluster_name}}",
-                        ),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+                    rates("By route", "envoy_cluster_upstream_rq_xx", f"{{{route}}}", "envoy_cluster_name"),
                     lines(
                         "Shares answered within",
                         *quantiles("envoy_http_downstream_rq_time_bucket", f"{{{inner}}}", " / 1000"),
                         unit="s",
                         bound=5,
                     ),
-                    buckets(
-                        "Duration",
-                        f"sum by (le) (increase(envoy_http_downstream_rq_time_bucket{{{inner}}}[$__rate_interval]))",
-                        unit="ms",
-                    ),
+                    spread("Duration", "envoy_http_downstream_rq_time_bucket", f"{{{inner}}}", "ms"),
                 ],
             ),
             Row(
@@ -476,15 +449,7 @@ def kserve() -> Board:
                         unit="ops",
                         stacked=True,
                     ),
-                    lines(
-                        "Webhooks",
-                        (
-                            or_zero(f"sum by (webhook) (rate(controller_runtime_webhook_requests_total{{{own}}}[5m]))"),
-                            "{{webhook}}",
-                        ),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+                    rates("Webhooks", "controller_runtime_webhook_requests_total", f"{{{own}}}", "webhook"),
                 ],
             ),
             resources("kserve"),
@@ -504,30 +469,12 @@ def model_api() -> Board:
             Row(
                 "Requests",
                 [
-                    lines(
-                        "By route",
-                        (or_zero(f"sum by (route) (rate(model_api_requests_total{own}[5m]))"), "{{route}}"),
-                        unit="reqps",
-                        stacked=True,
-                    ),
-                    lines(
-                        "By status",
-                        (or_zero(f"sum by (status) (rate(model_api_requests_total{own}[5m]))"), "{{status}}"),
-                        unit="reqps",
-                        stacked=True,
-                    ),
+                    rates("By route", "model_api_requests_total", own, "route"),
+                    rates("By status", "model_api_requests_total", own, "status"),
                     lines(
                         "Shares answered within", *quantiles("model_api_request_seconds_bucket", own), unit="s", bound=1
                     ),
-                    lines(
-                        "Predictions",
-                        (
-                            or_zero(f"sum by (prediction) (rate(model_predictions_total{own}[5m]))"),
-                            "{{prediction}}",
-                        ),
-                        unit="suffix: rows/s",
-                        stacked=True,
-                    ),
+                    rates("Predictions", "model_predictions_total", own, "prediction", "suffix: rows/s"),
                 ],
             ),
             Row(

@@ -229,18 +229,24 @@ def lines(
     return _about(panel, about)
 
 
-def buckets(title: str, expr: str, unit: str = "s", about: str = "", width: int = 12) -> Built:
-    """How values are spread over the buckets of a histogram: `expr` is a sum by le."""
-    return _about(
+def rates(title: str, metric: str, own: str, label: str, unit: str = "reqps", legend: str = "") -> Built:
+    """How often something is counted, by a label, one on top of the other; zero where it never was."""
+    query = (or_zero(f"sum by ({label}) (rate({metric}{own}[5m]))"), legend or f"{{{{{label}}}}}")
+    return lines(title, query, unit=unit, stacked=True)
+
+
+def spread(title: str, metric: str, own: str, unit: str = "s") -> Built:
+    """How the values of a histogram were spread over its buckets."""
+    expr = f"sum by (le) (increase({metric}{own}[$__rate_interval]))"
+    return (
         heatmap.Panel()
         .title(title)
         .unit(unit)
-        .span(width)
+        .span(12)
         .height(PANEL_HEIGHT)
         .calculate(False)
         .y_axis(heatmap.YAxisConfig().unit(unit))
-        .with_target(_target(expr, "{{le}}").format(PromQueryFormat.HEATMAP)),
-        about,
+        .with_target(_target(expr, "{{le}}").format(PromQueryFormat.HEATMAP))
     )
 
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from tools.dashboards.components import ERRORS, YES, health, resources
-from tools.dashboards.panels import Board, Column, Row, buckets, level, levels, lines, number, or_zero, rows
+from tools.dashboards.panels import (
+    Board,
+    Column,
+    Row,
+    level,
+    levels,
+    lines,
+    number,
+    or_zero,
+    rows,
+    spread,
+)
 
 BY_COMPONENT = (
     "* on (namespace, pod) group_left (label_mlops_platform_component) "
@@ -277,10 +288,7 @@ def models() -> Board:
                         unit="s",
                         bound=1,
                     ),
-                    buckets(
-                        "Duration",
-                        f"sum by (le) (increase(model_request_duration_seconds_bucket{{{chosen}}}[$__rate_interval]))",
-                    ),
+                    spread("Duration", "model_request_duration_seconds_bucket", f"{{{chosen}}}"),
                     lines("Pods", (or_zero(f"{by} (up{{{chosen}}})"), version), stacked=True),
                     lines(
                         "Memory",
