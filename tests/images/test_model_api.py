@@ -8,12 +8,10 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +27,7 @@ from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from observed.metrics import NUMBER, OTHER
 from prometheus_client.parser import text_string_to_metric_families
+from running import free_port, mlflow_server, python, until
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -36,50 +35,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = [5.1, 3.5, 1.4, 0.2]
 
 
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """What `look` finds when it finds something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(requests.ConnectionError):
-            if found := look():
-                return found
-        time.sleep(0.05)
-    raise AssertionError(f"nothing found within {seconds} s")
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextlib.contextmanager
-def program(*arguments: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program that runs; it is ended at the end."""
-    with log.open("ab") as stream:
-        child = subprocess.Popen(
-            [sys.executable, *arguments], stdout=stream, stderr=stream, start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
-        )  # fmt: skip
-        try:
-            yield child
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an MLflow server with nothing in its registry."""
     folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    arguments = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    arguments += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    url = f"http://127.0.0.1:{port}"
-    with program(*arguments, log=folder / "log", **settings), pytest.MonkeyPatch.context() as patch:
-        until(lambda: requests.get(f"{url}/health", timeout=5).ok, 240)
+    with mlflow_server(folder) as port, pytest.MonkeyPatch.context() as patch:
+        url = f"http://127.0.0.1:{port}"
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(url)
         mlflow.set_experiment("model-api")
@@ -148,7 +109,7 @@ def service(folder: Path, tracking: str, name: str, *, awaited: str = "/ready", 
         "PYTHONPATH": f"{ROOT}/images/model-server:{ROOT}/images/model-api", "MLFLOW_TRACKING_URI": tracking,
         "MODEL_API_MODEL_NAME": name, "MODEL_API_PORT": str(port), "MODEL_API_POLL_SECONDS": "1", **settings,
     }  # fmt: skip
-    with program("-m", "model_api", log=folder / "log", **environment) as process:
+    with python("-m", "model_api", log=folder / "log", **environment) as process:
         api = Api(f"http://127.0.0.1:{port}", process, folder / "log")
         until(lambda: api.get(awaited).ok)
         yield api
@@ -388,7 +349,7 @@ def test_a_registry_that_is_silent_is_asked_again(registry: str, tmp_path: Path)
 def relay(port: int, target: int) -> Iterator[None]:
     """A way from one port to another, until the end."""
     code = "import sys; from relay import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-    with program("-c", code, str(port), str(target), log=Path(os.devnull), PYTHONPATH=str(Path(__file__).parent)):
+    with python("-c", code, str(port), str(target), log=Path(os.devnull), PYTHONPATH=str(Path(__file__).parent)):
         yield
 
 

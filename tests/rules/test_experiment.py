@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,10 +30,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.releasing im
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from programs import ROOT, built_program, load_program
+from running import free_port, mlflow_server, program, until
 
 ROWS = 200
 PLAYED = ROOT / "tests" / "rules" / "two_versions.py"
-program = load_program("tests/rules/two_versions.py")
+two_versions = load_program("tests/rules/two_versions.py")
 CHAMPION, CANDIDATE = "1", "2"
 SETTINGS = Settings(rate=20.0, seconds=15.0, error_margin=0.1, feedback_margin=0.1)
 RULES = Rules(steps=(50, 100), latency_allowed_ms=2500, timeout_seconds=20)
@@ -66,46 +62,10 @@ class Secrets:
         return {"username": "", "password": ""}
 
 
-def free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def until(look: Callable[[], Any], seconds: float = 240) -> Any:
-    """What `look` finds when it finds something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(requests.ConnectionError):
-            if found := look():
-                return found
-        time.sleep(0.05)
-    raise AssertionError(f"nothing found within {seconds} s")
-
-
-@contextlib.contextmanager
-def running(*arguments: str, log: Path, **environment: str) -> Iterator[None]:
-    """A program that runs; it is ended at the end."""
-    with log.open("ab") as stream:
-        child = subprocess.Popen(
-            arguments, stdout=stream, stderr=stream, start_new_session=True, env={**os.environ, **environment}
-        )
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
 @pytest.fixture(scope="module")
 def mlflow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """An MLflow server."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with running(*command, log=folder / "log", **settings):
-        until(lambda: requests.get(f"http://{LOOPBACK}:{port}/health", timeout=5).ok)
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as port:
         yield port
 
 
@@ -160,8 +120,8 @@ def platform(
     place = f"{LOOPBACK}:{ports['prometheus']}"
     watching = [server, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (
-        running(sys.executable, str(PLAYED), str(ports["model"]), model, played, log=folder / "model.log"),
-        running(*watching, f"--web.listen-address={place}", log=folder / "prometheus.log"),
+        program(sys.executable, str(PLAYED), str(ports["model"]), model, played, log=folder / "model.log"),
+        program(*watching, f"--web.listen-address={place}", log=folder / "prometheus.log"),
     ):
         until(lambda: requests.get(f"http://{place}/-/ready", timeout=5).ok)
         until(lambda: requests.get(f"http://{LOOPBACK}:{ports['model']}/metrics", timeout=5).ok)
@@ -174,10 +134,10 @@ def versions(model: str, candidate: float, *, labelled: bool = True) -> Versions
     def own(right: float) -> Reference:
         rows = list(range(ROWS))
         column = {"name": "row", "shape": [ROWS, 1], "datatype": "INT64", "data": rows}
-        data = [program.predicted(row, right) for row in rows]
+        data = [two_versions.predicted(row, right) for row in rows]
         output = {"name": "output-1", "shape": [ROWS], "datatype": "INT64", "data": data}
         request = {"parameters": {"content_type": "pd"}, "inputs": [column]}
-        known = [program.label(row) for row in rows] if labelled else []
+        known = [two_versions.label(row) for row in rows] if labelled else []
         return Reference(request, [output], ROWS, "held_out.json of the run", known)
 
     def known(number: str) -> ModelVersion:

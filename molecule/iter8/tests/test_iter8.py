@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,10 +14,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.iter8 import Iter8
+from running import until
 from urllib3.exceptions import HTTPError
 
 NAMESPACE, WATCHED = "iter8", "models"
 USERS = [f"user-{number}" for number in range(400)]
+PASSING = (PlatformError, ConnectionError, HTTPError)
+"""What is raised by what is on its way."""
 Client = Callable[[], contextlib.AbstractContextManager[Iter8]]
 
 
@@ -69,17 +71,6 @@ def client(forwards: Forwards, name: str) -> Client:
     return connect
 
 
-def until(look: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `look` finds when it finds something; what is on its way refuses meanwhile."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(PlatformError, ConnectionError, HTTPError):
-            if found := look():
-                return found
-        time.sleep(0.2)
-    raise AssertionError(f"nothing found within {seconds} s")
-
-
 def shared_out(users: Iter8, versions: set[int]) -> dict[str, int]:
     """The version of each user, once just these versions are given."""
 
@@ -87,7 +78,7 @@ def shared_out(users: Iter8, versions: set[int]) -> dict[str, int]:
         found = {user: users.lookup(user) for user in USERS}
         return found if set(found.values()) == versions else {}
 
-    found: dict[str, int] = until(look)
+    found: dict[str, int] = until(look, 30, PASSING)
     return found
 
 
@@ -134,7 +125,7 @@ def test_what_was_counted_outlives_the_pod(cluster: Cluster, client: Client) -> 
                 return users.summary().get("orders")
         return None
 
-    assert until(of_the_next_pod, 60) == counted
+    assert until(of_the_next_pod, 60, PASSING) == counted
 
 
 @pytest.mark.parametrize(
