@@ -109,3 +109,21 @@ def test_monitors_keep_what_is_used_and_nothing_else(role: str) -> None:
     used = {name for expression in expressions(role) for name in metrics(expression)}
     elsewhere = {name for name in used if name.startswith(("kube_", "container_"))}
     assert used - recorded - elsewhere - PROMETHEUS == kept(role)
+
+
+def test_nothing_is_recorded_for_nobody() -> None:
+    used = {name for role in RULES for expression in expressions(role) for name in metrics(expression)}
+    assert {rule["record"] for role in RULES for rule in rules(role) if "record" in rule} - used == set()
+
+
+def test_runbooks_name_panels_that_are_there() -> None:
+    def titles(node: Any) -> Iterator[str]:
+        for panel in node.get("panels", []):
+            yield panel.get("title", "")
+            yield from titles(panel)
+
+    files = ROOT.glob("roles/*/files/monitoring/dashboard*.json")
+    found = {title for path in files for title in titles(json.loads(path.read_text(encoding="utf-8")))}
+    named = re.findall(r"[Pp]anel \*([^*]+)\*", RUNBOOKS.read_text(encoding="utf-8"))
+    assert named
+    assert set(named) - found == set()

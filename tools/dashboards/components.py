@@ -253,6 +253,12 @@ def gateway() -> Board:
                     ),
                     rates("By route", "envoy_cluster_upstream_rq_xx", f"{{{route}}}", "envoy_cluster_name"),
                     lines(
+                        "Failed, by route",
+                        (or_zero("mlops:gateway_route_errors:ratio5m"), "{{envoy_cluster_name}}"),
+                        unit="percentunit",
+                        bound=0.05,
+                    ),
+                    lines(
                         "Shares answered within",
                         *quantiles("envoy_http_downstream_rq_time_bucket", f"{{{inner}}}", " / 1000"),
                         unit="s",
