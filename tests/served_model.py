@@ -60,6 +60,15 @@ class ServedModel:
         )
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """Served, by the alias champion, and removed at the end."""
+        status, printed = self.run("deploy-model")
+        assert status == 0, printed
+        yield
+        status, printed = self.run("undeploy-model")
+        assert status == 0, printed
+
     def started(self, playbook: str, **variables: object) -> subprocess.Popen[bytes]:
         """A playbook for the model that runs, in a group of processes of its own."""
         return subprocess.Popen(

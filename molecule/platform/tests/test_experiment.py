@@ -86,11 +86,8 @@ def served(client: MlflowClient, model: ServedModel) -> Iterator[dict[str, str]]
             )
         made[name] = str(info.registered_model_version)
         client.set_registered_model_alias(MODEL, name, made[name])
-    status, printed = model.run("deploy-model")
-    assert status == 0, printed
-    yield made
-    status, printed = model.run("undeploy-model")
-    assert status == 0, printed
+    with model.served():
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -71,11 +71,8 @@ def versions(address: str, variables: dict[str, Any], secret: Secret) -> Iterato
 @pytest.fixture(scope="module")
 def served(versions: dict[str, str], model: ServedModel) -> Iterator[dict[str, str]]:
     """The same, once the present version is served."""
-    status, printed = model.run("deploy-model")
-    assert status == 0, printed
-    yield versions
-    status, printed = model.run("undeploy-model")
-    assert status == 0, printed
+    with model.served():
+        yield versions
 
 
 @pytest.fixture(scope="module")
