@@ -65,13 +65,13 @@ def resources(component: str) -> Row:
         "Resources",
         [
             lines(
-                "CPU",
+                "CPU by pod",
                 (f"sum by (pod) (rate(container_cpu_usage_seconds_total[5m]) {pods})", "{{pod}}"),
                 unit="suffix: CPU",
                 stacked=True,
             ),
             lines(
-                "Memory",
+                "Memory by pod",
                 (f"sum by (pod) (container_memory_working_set_bytes {pods})", "{{pod}}"),
                 unit="bytes",
                 stacked=True,
@@ -105,16 +105,16 @@ def minio() -> Board:
             Row(
                 "Requests",
                 [
-                    rates("By call", "minio_api_requests_total", own, "name"),
+                    rates("Requests by call", "minio_api_requests_total", own, "name"),
                     lines(
-                        "Failed, by call",
+                        "Errors by call",
                         (
                             or_zero(f"sum by (name) (rate(minio_api_requests_5xx_errors_total{own}[5m]))"),
                             "{{name}}",
                         ),
                         unit="reqps",
                     ),
-                    spread("Time to the first byte", "minio_api_requests_ttfb_seconds_distribution", own),
+                    spread("Time to first byte", "minio_api_requests_ttfb_seconds_distribution", own),
                     lines(
                         "Traffic",
                         (f"sum(rate(minio_api_requests_traffic_received_bytes{own}[5m]))", "received"),
@@ -161,7 +161,7 @@ def postgresql() -> Board:
                 "Transactions",
                 [
                     lines(
-                        "By database",
+                        "Transactions by database",
                         ("mlops:postgresql_transactions:rate5m", "{{datname}}"),
                         unit="suffix: tx/s",
                         stacked=True,
@@ -211,10 +211,10 @@ def mlflow() -> Board:
             Row(
                 "Requests",
                 [
-                    rates("By status", "mlflow_http_request_total", own, "status"),
-                    rates("By method", "mlflow_http_request_total", own, "method"),
+                    rates("Requests by status", "mlflow_http_request_total", own, "status"),
+                    rates("Requests by method", "mlflow_http_request_total", own, "method"),
                     lines(
-                        "Shares answered within",
+                        "Latency",
                         *quantiles("mlflow_http_request_duration_seconds_bucket", own),
                         unit="s",
                         bound=2.5,
@@ -241,7 +241,7 @@ def gateway() -> Board:
                 "Requests",
                 [
                     lines(
-                        "By class of status",
+                        "Requests by class of status",
                         (
                             or_zero(
                                 f"sum by (envoy_response_code_class) (rate(envoy_http_downstream_rq_xx{{{inner}}}[5m]))"
@@ -251,20 +251,23 @@ def gateway() -> Board:
                         unit="reqps",
                         stacked=True,
                     ),
-                    rates("By route", "envoy_cluster_upstream_rq_xx", f"{{{route}}}", "envoy_cluster_name"),
+                    rates("Requests by route", "envoy_cluster_upstream_rq_xx", f"{{{route}}}", "envoy_cluster_name"),
                     lines(
-                        "Failed, by route",
+                        "Errors by route",
                         (or_zero("mlops:gateway_route_errors:ratio5m"), "{{envoy_cluster_name}}"),
                         unit="percentunit",
                         bound=0.05,
                     ),
                     lines(
-                        "Shares answered within",
+                        "Latency",
                         *quantiles("envoy_http_downstream_rq_time_bucket", f"{{{inner}}}", " / 1000"),
                         unit="s",
                         bound=5,
                     ),
                     spread("Duration", "envoy_http_downstream_rq_time_bucket", f"{{{inner}}}", "ms"),
+                    lines(
+                        "Connections", (f"sum(envoy_http_downstream_cx_active{{{inner}}}) or vector(0)", "from outside")
+                    ),
                 ],
             ),
             Row(
@@ -277,11 +280,6 @@ def gateway() -> Board:
                         "The first certificate of the listeners that expires; an alert fires at 7 days",
                         (14 * 86400, 7 * 86400),
                         way=False,
-                    ),
-                    number(
-                        "Connections",
-                        f"sum(envoy_http_downstream_cx_active{{{inner}}}) or vector(0)",
-                        plain=True,
                     ),
                     number(
                         "Configurations refused",
@@ -387,13 +385,13 @@ def knative() -> Board:
                         stacked=True,
                     ),
                     lines(
-                        "Requests",
+                        "Requests by revision",
                         (or_zero("sum by (revision) (mlops:revision_requests:rate5m)"), "{{revision}}"),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
-                        "95 of 100 within",
+                        "Latency by revision",
                         (or_zero("max by (revision) (mlops:revision_seconds:p95_5m)"), "{{revision}}"),
                         unit="s",
                         about="Waiting for a pod is in it",
@@ -447,7 +445,7 @@ def kserve() -> Board:
                 "Work",
                 [
                     lines(
-                        "By controller",
+                        "Work by controller",
                         (
                             f"sum by (controller) (rate(controller_runtime_reconcile_total{{{own}}}[5m]))",
                             "{{controller}}",
@@ -455,7 +453,7 @@ def kserve() -> Board:
                         unit="ops",
                         stacked=True,
                     ),
-                    rates("Webhooks", "controller_runtime_webhook_requests_total", f"{{{own}}}", "webhook"),
+                    rates("Requests by webhook", "controller_runtime_webhook_requests_total", f"{{{own}}}", "webhook"),
                 ],
             ),
             resources("kserve"),
@@ -475,11 +473,9 @@ def model_api() -> Board:
             Row(
                 "Requests",
                 [
-                    rates("By route", "model_api_requests_total", own, "route"),
-                    rates("By status", "model_api_requests_total", own, "status"),
-                    lines(
-                        "Shares answered within", *quantiles("model_api_request_seconds_bucket", own), unit="s", bound=1
-                    ),
+                    rates("Requests by route", "model_api_requests_total", own, "route"),
+                    rates("Requests by status", "model_api_requests_total", own, "status"),
+                    lines("Latency", *quantiles("model_api_request_seconds_bucket", own), unit="s", bound=1),
                     rates("Predictions", "model_predictions_total", own, "prediction", "suffix: rows/s"),
                 ],
             ),

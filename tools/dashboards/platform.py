@@ -85,9 +85,13 @@ def overview() -> Board:
                         width=16,
                         height=12,
                     ),
-                    lines("Requests", ("sum by (component) (mlops:requests:rate5m)", "{{component}}"), unit="reqps"),
                     lines(
-                        "95 of 100 within",
+                        "Requests by component",
+                        ("sum by (component) (mlops:requests:rate5m)", "{{component}}"),
+                        unit="reqps",
+                    ),
+                    lines(
+                        "Latency by component",
                         ("max by (component) (mlops:request_seconds:p95_5m)", "{{component}}"),
                         unit="s",
                     ),
@@ -97,13 +101,13 @@ def overview() -> Board:
                 "What it takes",
                 [
                     lines(
-                        "CPU",
+                        "CPU by component",
                         (f"{own} (rate(container_cpu_usage_seconds_total[5m]) {BY_COMPONENT})", COMPONENT),
                         unit="suffix: CPU",
                         stacked=True,
                     ),
                     lines(
-                        "Memory",
+                        "Memory by component",
                         (f"{own} (container_memory_working_set_bytes {BY_COMPONENT})", COMPONENT),
                         unit="bytes",
                         stacked=True,
@@ -271,27 +275,27 @@ def models() -> Board:
                         height=6,
                     ),
                     lines(
-                        "Requests",
+                        "Requests by version",
                         (or_zero(f"{by} (mlops:model_requests:rate5m{of})"), version),
                         unit="reqps",
                         stacked=True,
                     ),
                     lines(
-                        "Failed",
+                        "Errors by version",
                         (or_zero(f"max by (model, model_version) (mlops:model_errors:ratio5m{of})"), version),
                         unit="percentunit",
                         bound=0.05,
                     ),
                     lines(
-                        "95 of 100 within",
+                        "Latency by version",
                         (or_zero(f"max by (model, model_version) (mlops:model_seconds:p95_5m{of})"), version),
                         unit="s",
                         bound=1,
                     ),
                     spread("Duration", "model_request_duration_seconds_bucket", f"{{{chosen}}}"),
-                    lines("Pods", (or_zero(f"{by} (up{{{chosen}}})"), version), stacked=True),
+                    lines("Pods by version", (or_zero(f"{by} (up{{{chosen}}})"), version), stacked=True),
                     lines(
-                        "Memory",
+                        "Memory by pod",
                         (
                             or_zero('sum by (pod) (container_memory_working_set_bytes{container="kserve-container"})'),
                             "{{pod}}",
