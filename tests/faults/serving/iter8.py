@@ -29,6 +29,8 @@ def store_elsewhere(platform: Platform) -> Iterator[None]:
     here.patch("v1", "ConfigMap", "iter8", {"data": {"metrics.yaml": metrics}})
     here.restart("iter8")
     yield
+    here.repair("iter8")
+    here.restart("iter8")
 
 
 def no_selector(platform: Platform) -> Iterator[None]:
