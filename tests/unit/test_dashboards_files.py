@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,6 @@ def test_all_of_them_can_be_drawn_and_are_told_apart() -> None:
     for item in found:
         titles = [(row.title, panel.title) for row in item.rows for panel in row.panels]
         assert len(set(titles)) == len(titles), item.title
-
-
-def test_a_panel_that_a_runbook_names_is_there() -> None:
-    titles = {panel.title for role in ROLES.iterdir() for item in of_role(role, role.name) for panel in item.panels}
-    text = (ROLES.parent / "docs" / "runbooks.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\bpanel \*(.+?)\*", text, re.IGNORECASE))
-    assert named
-    assert named <= titles
 
 
 def test_panels_fill_their_rows_side_by_side() -> None:
