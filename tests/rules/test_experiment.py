@@ -36,7 +36,7 @@ ROWS = 200
 PLAYED = ROOT / "tests" / "rules" / "two_versions.py"
 two_versions = load_program("tests/rules/two_versions.py")
 CHAMPION, CANDIDATE = "1", "2"
-SETTINGS = Settings(rate=20.0, seconds=15.0, error_margin=0.1, feedback_margin=0.1)
+SETTINGS = Settings(rate=20.0, seconds=18.0, error_margin=0.1, feedback_margin=0.1)
 RULES = Rules(steps=(50, 100), latency_allowed_ms=2500, timeout_seconds=20)
 """Only what is slow on purpose is slow by them, however busy the machine is."""
 GOOD = {"share": 0.5, "right": 0.8, "errors": 0.0, "seconds": 0.002}

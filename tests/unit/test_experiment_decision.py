@@ -172,7 +172,7 @@ def test_fewer_requests_than_the_least_show_nothing(margin: float, split: int) -
     least = least_requests(margin, side, split)
 
     def verdict(requests: int) -> str:
-        second = requests * split // 100
+        second = int(binom.ppf(0.001, requests, split / 100))
         counted = Measure("errors", "", "", Sample(0, requests - second), Sample(0, second), margin)
         return compare(counted, side).verdict
 

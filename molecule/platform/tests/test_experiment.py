@@ -27,7 +27,7 @@ QUICK = {
     "release_latency_allowed_ms": 2500,
     "experiment_alpha": 0.2,
     "experiment_rate": 20.0,
-    "experiment_seconds": 15,
+    "experiment_seconds": 18,
     "experiment_error_margin": 0.1,
     "experiment_feedback_margin": 0.1,
 }

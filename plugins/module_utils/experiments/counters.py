@@ -24,6 +24,8 @@ FEEDBACK = "model_feedback_total"
 """A counter {model, model_version, outcome: good | bad}: what clients said of predictions afterwards."""
 SLICES = 12
 """Slices of time that tell how counts vary: with fewer their variation is hardly known."""
+UNCOUNTED = 0.01
+"""The part of the answers that may be uncounted: a pod that ends takes what it counted since its last scrape along."""
 POLL_SECONDS = 1.0
 """Prometheus cannot be watched, only asked."""
 
@@ -78,17 +80,19 @@ class Counters:
         late = [version for version in self._versions if seen.get(version, 0.0) <= moment]
         return f"the pods of version {' and '.join(late)} to be scraped" if late else ""
 
-    def short(self, begin: float, requests: Mapping[str, int], feedback: Mapping[str, int]) -> str:
-        """Which of the requests and feedback of each version, sent since `begin`, are not counted yet; "" for none."""
-        end = self.now()
+    def refuse_uncounted(
+        self, begin: float, end: float, requests: Mapping[str, int], feedback: Mapping[str, int]
+    ) -> None:
+        """Raise NotCounted where too many of the requests and of the feedback of a version are not counted."""
         found = self._slices(f"{DURATION}_count", begin, end), self._slices(FEEDBACK, begin, end)
         missing = []
         for what, sent, slices in zip(("answers", "feedback"), (requests, feedback), found, strict=True):
             for version, number in sent.items():
                 seen = sum(sum(row) for labels, row in slices if labels["model_version"] == version)
-                if seen < number:
+                if seen < number * (1 - UNCOUNTED):
                     missing.append(f"{seen} of {number} {what} of version {version}")
-        return f"Prometheus has counted {', '.join(missing)}" if missing else ""
+        if missing:
+            raise NotCounted(f"Prometheus has counted only {', '.join(missing)}: did their pods end meanwhile?")
 
     def between(self, begin: float, end: float, bound: float) -> dict[str, Counted]:
         """What was counted of each version between two moments. Slow is a good answer beyond a `bound` of bound()."""

@@ -25,12 +25,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy.stats import chi2_contingency, fisher_exact
+from scipy.stats import binom, chi2_contingency, fisher_exact
 from statsmodels.stats.proportion import confint_proportions_2indep, samplesize_proportions_2indep_onetail
 
 Verdict = Literal["better", "no worse", "worse", "unclear"]
 Outcome = Literal["promote", "reject", "undecided"]
 Demand = Literal["better", "no worse"]
+UNLUCKY = 0.001
+"""How probable it may be that a version gets too few requests only because of how chance shares them out."""
 
 
 @dataclass(frozen=True)
@@ -242,13 +244,13 @@ def _needed(measure: Measure, difference: float, side: float, certainty: Certain
 def least_requests(margin: float, side: float, split: int) -> int:
     """The requests to both versions below which not even a candidate without a bad event could be shown to be no worse.
 
-    `margin` is the smallest one of the measures.
+    `margin` is the smallest one of the measures. Chance shares the requests out: that a candidate gets fewer of them
+    than it needs must be as improbable as UNLUCKY.
     """
 
     def shown(requests: int) -> bool:
-        candidate = max(1, requests * split // 100)
-        champion = max(1, requests - candidate)
-        measure = Measure("", "", "", Sample(0, champion), Sample(0, candidate), margin)
+        candidate = int(binom.ppf(UNLUCKY, requests, split / 100))
+        measure = Measure("", "", "", Sample(0, requests - candidate), Sample(0, candidate), margin)
         return compare(measure, side).high < margin
 
     low, high = 1, 2

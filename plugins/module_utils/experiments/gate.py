@@ -154,13 +154,11 @@ class Experiment:
         self._sane(state, sent)
         ended = self._counters.now()
         answered = {number: sum(item.version == number for item in sent.answers) for number in versions}
-        counters.wait(
-            lambda: self._counters.scraped(ended) or self._counters.short(began, answered, sent.told),
-            waited,
-            say,
-            "after the requests",
-        )
-        counted = self._counters.between(began, self._counters.now(), bound)
+        counters.wait(lambda: self._counters.scraped(ended), waited, say, "after the requests")
+        # What was counted until then is in that scrape.
+        until = self._counters.now()
+        self._counters.refuse_uncounted(began, until, answered, sent.told)
+        counted = self._counters.between(began, until, bound)
         measures, lost = self._measures(state, counted, sent, limit, bound)
         decision = decide(measures, self._certainty(), self._demand)
         for comparison in decision.comparisons:
