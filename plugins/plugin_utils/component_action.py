@@ -16,7 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils import certificates
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError, without_login
 from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
 from ansible_collections.mlops.platform.plugins.module_utils.pods import PodSettings, furnish, registry_secret
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
@@ -116,8 +116,8 @@ class ComponentAction(PlatformAction):
             return ""
         if url := self.variable("platform_prometheus_url"):
             raise PlatformError(
-                f"platform_prometheus_url is {url}, and the cluster does not know {kind[1]} of {kind[0]}: "
-                "install the operator of that Prometheus here, or empty the variable"
+                f"platform_prometheus_url is {without_login(url)}, and the cluster does not know {kind[1]} "
+                f"of {kind[0]}: install the operator of that Prometheus here, or empty the variable"
             )
         return f"{self.component.observes} is not watched: monitoring has not been provisioned yet"
 

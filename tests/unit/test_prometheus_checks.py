@@ -349,3 +349,10 @@ def test_an_alert_that_does_not_arrive_is_named_and_its_rule_removed(
 def test_refusals_last_and_overload_does_not() -> None:
     assert lasting(PrometheusError("bad_data", 400))
     assert not lasting(PrometheusError("timeout", 503))
+
+
+def test_a_login_in_the_url_of_a_prometheus_is_sent_and_not_shown(access: Access) -> None:
+    endpoint = External("https://me:secret@prometheus.example.org/prefix", "platform_prometheus_url")
+    assert access.url(endpoint) == "https://me:secret@prometheus.example.org/prefix"
+    check = checks.PrometheusTargetsCheck("t", endpoint, component="web")
+    assert check.target == "https://prometheus.example.org/prefix, web"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError, without_login
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
 T = TypeVar("T")
@@ -84,6 +84,7 @@ class Access:
             host, port = self.reached(parts.hostname or "", parts.port or 80)
             if parts.scheme == "https" or host == parts.hostname:
                 return service.url.rstrip("/")
+            host = "".join(parts.netloc.rpartition("@")[:2]) + host
         return f"http://{host}:{port}"
 
     def secret(self, name: str, *keys: str) -> list[str]:
@@ -120,7 +121,7 @@ class Service:
 
 @dataclass(frozen=True)
 class External:
-    """A service that is not the platform's own: its URL without a login, and the variables that declare it.
+    """A service that is not the platform's own: its URL, whose login is not shown, and the variables that declare it.
 
     `login` are the variables of user and password, `place` that of the bucket or database; those that are not said are
     `variable`, which declares the URL.
@@ -132,7 +133,7 @@ class External:
     place: str = ""
 
     def __str__(self) -> str:
-        return self.url
+        return without_login(self.url)
 
 
 Endpoint = Service | External
