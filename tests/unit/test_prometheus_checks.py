@@ -228,10 +228,10 @@ def test_a_component_without_rules_is_not_watched(cluster: FakeCluster, promethe
 def test_samples_must_be_of_now(prometheus: Prometheus, access: Access) -> None:
     check = checks.PrometheusQueryCheck("q", SERVICE, query="up", fresh_seconds=60)
     assert isinstance(failure(check, access), NotYet)
-    prometheus.samples = [Sample({}, time.time() - 500, 1.0)]
+    prometheus.samples = [Sample({}, 1000.0, 1500.0)]
     assert "nothing is scraped any more" in str(failure(check, access))
-    prometheus.samples.append(Sample({}, time.time() - 5, 1.0))
-    assert str(check.run(access)[0]).startswith("2 series")
+    prometheus.samples.append(Sample({}, 1495.0, 1500.0))
+    assert check.run(access)[0] == "2 series, the newest sample 5 s old"
     assert prometheus.asked[0] == "timestamp(up)"
 
 

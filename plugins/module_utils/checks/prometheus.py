@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,16 +52,17 @@ class PrometheusQueryCheck(Check):
 
     def run(self, access: Access) -> tuple[object, object]:
         with asked(access, self.service) as prometheus:
-            # The time of a sample in an answer is that of the question: timestamp() tells when it was scraped.
-            times = [sample.value for sample in prometheus.query(f"timestamp({self.query})")]
+            # The time of a sample in an answer is that of the question, by Prometheus's own clock; timestamp() tells when
+            # it was scraped.
+            ages = [sample.time - sample.value for sample in prometheus.query(f"timestamp({self.query})")]
         expected = f"a sample of the last {self.fresh_seconds:.0f} s"
-        if not times:
+        if not ages:
             raise NotYet(f"{self.query} has no samples", "no samples", expected)
-        age = time.time() - max(times)
+        age = min(ages)
         if age > self.fresh_seconds:
             said = f"the newest sample of {self.query} is {age:.0f} s old: nothing is scraped any more"
             raise CheckFailed(said, f"{age:.0f} s old", expected)
-        return f"{len(times)} series, the newest sample {max(age, 0):.0f} s old", expected
+        return f"{len(ages)} series, the newest sample {age:.0f} s old", expected
 
 
 @dataclass(frozen=True)
