@@ -52,8 +52,8 @@ class PrometheusQueryCheck(Check):
 
     def run(self, access: Access) -> tuple[object, object]:
         with asked(access, self.service) as prometheus:
-            # The time of a sample in an answer is that of the question, by Prometheus's own clock; timestamp() tells when
-            # it was scraped.
+            # The time of a sample in an answer is that of the question, by Prometheus's own clock; timestamp() tells
+            # when it was scraped.
             ages = [sample.time - sample.value for sample in prometheus.query(f"timestamp({self.query})")]
         expected = f"a sample of the last {self.fresh_seconds:.0f} s"
         if not ages:
