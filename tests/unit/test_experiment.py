@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -26,11 +27,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.experiments.load im
     until_both_answer,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL, Manifest
 from ansible_collections.mlops.platform.plugins.module_utils.models import inference_service
+from ansible_collections.mlops.platform.plugins.module_utils.models.canary import ClusterStage, Gate, Line
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import Record
 from ansible_collections.mlops.platform.plugins.module_utils.models.plan import Verb, plan
 from ansible_collections.mlops.platform.plugins.module_utils.models.predict import Reference, V2Client
-from ansible_collections.mlops.platform.plugins.module_utils.models.release import Release, Rules
+from ansible_collections.mlops.platform.plugins.module_utils.models.release import Done, Release, Rules, StepFailed
 from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import Deciding, Releasing, Versions
 from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import Answer
 from ansible_collections.mlops.platform.plugins.module_utils.prometheus import Series
@@ -328,3 +331,73 @@ def test_a_release_takes_the_gate_at_its_last_share_below_all() -> None:
 def test_what_contradicts_itself_is_refused(verb: Verb, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(PlatformError, match=said):
         asked(verb, **changes)
+
+
+# Where the gate stands
+
+
+class Here(ClusterStage):
+    """A stage whose states are reached at once, and that notes what it sends."""
+
+    def __init__(self, gate: Gate) -> None:
+        metadata = {"name": "iris", "namespace": "models", "labels": {COMPONENT_LABEL: "model-iris"}}
+        line = Line(self._sent, lambda rows, place: self._sent(f"{rows} at {place}"))
+        self.sent: set[str] = set()
+        super().__init__(
+            cast(Any, None), {"2": {"metadata": metadata}}, line, Rules(requests=158, rate=1e6),
+            lambda _: None, lambda where, found: None, gate,
+        )  # fmt: skip
+
+    def _sent(self, rows: str) -> Answer:
+        self.sent.add(rows)
+        return Answer(0.01, "2" if "at" in rows or len(self.sent) > 1 else "1")
+
+    def settle(self, state: Release | Done) -> None:
+        """It is reached."""
+
+    def logged(self, state: Release | Done) -> list[str]:
+        return []
+
+    def alone(self, state: Release | Done) -> tuple[str, str]:
+        return "r-2", ""
+
+    def begin(self, stable: str, candidate: str, baseline_seconds: float) -> Release:
+        raise NotImplementedError
+
+    def write(self, state: Release | Done) -> None:
+        raise NotImplementedError
+
+    def awaited(self, state: Release | Done) -> list[Manifest]:
+        raise NotImplementedError
+
+    def shared_out(self, state: Release | Done) -> str:
+        raise NotImplementedError
+
+
+class Asked:
+    """A gate at 50 % that lets everybody pass, and notes what it was asked."""
+
+    percent = 50
+
+    def __init__(self) -> None:
+        self.states: list[Release] = []
+
+    def prove(self, state: Release) -> None:
+        self.states.append(state)
+
+
+@pytest.mark.parametrize(
+    ("state", "asked"),
+    [
+        (Release("1", "r-1", "2", percent=50), True),
+        (Release("1", "r-1", "2", percent=0), False),
+        (Release("1", "r-1", "2", percent=50, cause="was bad", exchanged=True), False),
+    ],
+)
+def test_the_gate_takes_the_place_of_the_checks_at_its_share_alone(state: Release, asked: bool) -> None:
+    gate = Asked()
+    stage = Here(gate)
+    with contextlib.suppress(StepFailed):
+        stage.prove(state)
+    assert gate.states == ([state] if asked else [])
+    assert (stage.sent == set()) == asked
