@@ -135,6 +135,20 @@ def test_rows_are_written_with_their_predictions(bucket: Path, registry: Collect
     assert counts(registry) == {"written": 4, "dropped": 0, "failed": 0}
 
 
+def test_of_rows_without_columns_the_predictions_are_written(bucket: Path, registry: CollectorRegistry) -> None:
+    log = InputLog(Folder(str(bucket)), "iris", "3", registry)
+    log.add(np.zeros((2, 8, 8)), np.array(["cat", "dog"]))
+    log.add(np.zeros((1, MOST_FEATURES + 1)), np.array(["cow"]))
+    log.add(np.array([[1, 2]]), np.array(["ant"]))
+    log.add(pd.DataFrame({"colour": ["red"], "size": [3]}), np.array(["bee"]))
+    log.close()
+    rows = written(bucket).set_index("_prediction")
+    assert set(rows.index) == {"cat", "dog", "cow", "ant", "bee"}
+    assert (rows.loc["ant", "1"], rows.loc["bee", "colour"], rows.loc["bee", "size"]) == (2, "red", 3)
+    assert set(rows.columns) == {"_time", "0", "1", "colour", "size"}
+    assert counts(registry) == {"written": 5, "dropped": 0, "failed": 0}
+
+
 def test_a_bucket_that_does_not_take_them_costs_rows_and_nothing_else(
     bucket: Path, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:

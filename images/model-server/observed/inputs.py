@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter
 
-from observed.metrics import columns
+from observed.metrics import columns, numbers
 
 LOG = logging.getLogger("mlserver.observed")
 PREFIX = "MODEL_LOG_"
@@ -96,14 +96,10 @@ class _Batch:
     length: int
     values: int
 
-    def table(self) -> Any:
-        """The rows with their predictions, as pandas has them."""
-        import pandas as pd
-
-        answers = {name: values for name, values in columns(self.predictions).items() if len(values) == self.length}
-        one = len(answers) == 1
-        named = {PREDICTION if one else f"{PREDICTION}.{name}": values for name, values in answers.items()}
-        return pd.DataFrame({**columns(self.rows), **named, TIME: pd.Timestamp(self.moment, unit="s", tz="UTC")})
+    def answers(self) -> dict[str, np.ndarray]:
+        """The predictions by the names of their columns in the log."""
+        found = {name: values for name, values in columns(self.predictions).items() if len(values) == self.length}
+        return {PREDICTION if len(found) == 1 else f"{PREDICTION}.{name}": values for name, values in found.items()}
 
 
 class InputLog:
@@ -234,8 +230,37 @@ def _parquet(batches: list[_Batch]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = pd.concat([batch.table() for batch in batches], ignore_index=True)
+    rows = pd.concat(_tables(batches), ignore_index=True).sort_values(TIME, kind="stable")
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _tables(batches: list[_Batch]) -> list[Any]:
+    """The rows of some requests with their predictions and times: a table for all with the same columns of numbers.
+
+    Most requests have one row: a table for each would cost as much as the prediction.
+    """
+    import pandas as pd
+
+    alike: dict[tuple[tuple[str, ...], ...], list[tuple[_Batch, Any, list[Any]]]] = {}
+    for number, batch in enumerate(batches):
+        names, matrix, others = numbers(batch.rows)
+        answers = batch.answers()
+        key = (names, tuple(answers), (str(number),) if others else ())
+        alike.setdefault(key, []).append((batch, matrix, list(answers.values())))
+    tables = []
+    for (names, told, alone), found in alike.items():
+        if alone:
+            table = pd.DataFrame(columns(found[0][0].rows))
+        elif names:
+            table = pd.DataFrame(np.concatenate([matrix for _, matrix, _ in found]), columns=list(names))
+        else:  # images, say: their predictions alone
+            table = pd.DataFrame(index=range(sum(batch.length for batch, _, _ in found)))
+        for place, name in enumerate(told):
+            table[name] = np.concatenate([answers[place] for _, _, answers in found])
+        moments = np.repeat([batch.moment for batch, _, _ in found], [batch.length for batch, _, _ in found])
+        table[TIME] = pd.to_datetime(moments, unit="s", utc=True)
+        tables.append(table)
+    return tables

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
     from types_boto3_s3.client import S3Client
 
-BUCKETS = ["datasets", "experiments", "mlflow-artifacts", "models"]
+BUCKETS = ["datasets", "drift-reports", "experiments", "mlflow-artifacts", "model-inputs", "models"]
 OWN = "mlflow-artifacts"
 NAMESPACE = "mlops"
 
