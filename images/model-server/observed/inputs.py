@@ -33,7 +33,8 @@ MOST_VALUES = 2_000_000
 """Values that may wait to be written, some 16 MiB; rows that come while so many wait are dropped and counted."""
 SOON_VALUES = MOST_VALUES // 4
 """So many are written without waiting for the time."""
-CONNECT_SECONDS, REQUEST_SECONDS = 3.0, 10.0
+CONNECT_SECONDS, REQUEST_SECONDS = 3.0, 5.0
+"""A process that ends waits for a request that is under way, too."""
 LAST_SECONDS = 8.0
 """For what is left at the end: a pod that is told to go has 30 s by Kubernetes' own default."""
 TIME, PREDICTION = "_time", "_prediction"
@@ -82,6 +83,7 @@ class Place:
             endpoint_override=parts.netloc or None, tls_ca_file_path=trusted,
             connect_timeout=CONNECT_SECONDS, request_timeout=REQUEST_SECONDS, background_writes=False,
             allow_delayed_open=True, check_directory_existence_before_creation=False,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
         )  # fmt: skip
         return fs.SubTreeFileSystem(self.uri.removeprefix("s3://").strip("/"), made)
 
