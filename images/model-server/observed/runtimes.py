@@ -61,6 +61,13 @@ class Observed(MLModel):  # type: ignore[misc]
         finally:
             METRICS.answered(self.name, self.version or "", status, time.perf_counter() - started)
 
+    def decode_request(self, inference_request: InferenceRequest, default_codec: Any = None) -> Any:
+        """Read the rows of a request; what cannot be read is the sender's fault, too."""
+        try:
+            return super().decode_request(inference_request, default_codec)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InferenceError(f"the request cannot be read: {error}") from error
+
     @custom_handler(rest_path="/v2/models/{model_name}/feedback")  # type: ignore[untyped-decorator]
     async def feedback(self, model_name: str, request: Request) -> dict[str, str]:
         """Take what a client knows of predictions by now: {"model_version": "3", "good": 17, "bad": 2}."""
