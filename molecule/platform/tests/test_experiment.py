@@ -32,7 +32,7 @@ QUICK = {
     "experiment_feedback_margin": 0.1,
 }
 # So seldom that a model that sleeps keeps up with its requests: it is slow, not overrun.
-SLOW = {"release_latency_allowed_ms": 250, "experiment_rate": 4.0, "experiment_seconds": 60}
+SLOW = {"release_latency_allowed_ms": 250, "experiment_rate": 4.0, "experiment_seconds": 50}
 Secret = Callable[[str], dict[str, str]]
 Ask = Callable[[int], Counter[str]]
 
@@ -174,6 +174,3 @@ def test_a_candidate_that_predicts_better_is_promoted_by_the_run_after_one_that_
     status, printed = model.run("experiment-model", candidate="better", **QUICK)
     assert status != 0
     assert f"the alias better is version {served['better']} of the model {MODEL}, which is served already" in printed
-    status, printed = model.run("experiment-model", candidate="bettr", **QUICK)
-    assert status != 0
-    assert f"the model {MODEL} has no alias 'bettr'" in printed
