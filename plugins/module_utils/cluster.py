@@ -281,12 +281,14 @@ class Cluster:
 
         `since` leaves out what is older than so many seconds.
         """
-        ended = any(
+        restarted = any(
             item["name"] == container and item.get("restartCount") and not item.get("ready")
+            # One that has just ended is still there; of the one before it nothing is kept.
+            and "terminated" not in (item.get("state") or {})
             for item in container_statuses(pod)
-        )
+        )  # fmt: skip
         path = self.resource("v1", "Pod").path(pod["metadata"]["namespace"], pod["metadata"]["name"])
-        query: dict[str, object] = {"container": container, "tailLines": lines, "previous": str(ended).lower()}
+        query: dict[str, object] = {"container": container, "tailLines": lines, "previous": str(restarted).lower()}
         if since:
             query["sinceSeconds"] = since
         try:

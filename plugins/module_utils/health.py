@@ -82,6 +82,8 @@ def validate(
     tried = [check for check in ready if not check.premise]
     found = [*first, *_run(cluster, component, tried, timeout, authorities, "validate")]
     outcomes = {outcome["name"]: outcome for outcome in found}
+    if rollout["healthy"] and not all(outcome["healthy"] for outcome in found):
+        rollout = _rollout(cluster, component, 0, progress)  # pods may have ended under the checks
     late = "not tried: the rollout is not complete"
     return [rollout, *(outcomes.get(check.name) or _outcome(check, late, attempts=0) for check in checks)]
 

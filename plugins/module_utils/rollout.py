@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import SP
 FINAL_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"}
 )
+PASSING = re.compile(
+    r"deadline exceeded|time(d )?out|connection reset|\bEOF\b|: (429 Too|50[0-4] )|failed to sync \w+ cache"
+    r"|is reserved for"
+)
+"""What the kubelet says of these where its next try may well succeed: a registry or a runtime that was busy."""
 CRASHES_UNTIL_FINAL = 3
 """Restarts after which a crash loop counts as final: the first ones may be a dependency that was late."""
 MODEL_LABEL = "serving.kserve.io/inferenceservice"
@@ -213,20 +219,23 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
         return None
     statuses = container_statuses(pod)
     for container in statuses:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+        now = container.get("state") or {}
+        waiting, ended = now.get("waiting") or {}, now.get("terminated") or {}
         reason = waiting.get("reason", "")
-        if reason == "CrashLoopBackOff":
-            last = (container.get("lastState") or {}).get("terminated") or {}
+        # It ends, waits, and is started again: each time something else is seen.
+        if reason == "CrashLoopBackOff" or (ended.get("exitCode") and status.get("phase") != "Failed"):
+            last = ended or (container.get("lastState") or {}).get("terminated") or {}
             of_model = MODEL_LABEL in (pod["metadata"].get("labels") or {})
             crashes = MODEL_CRASHES_UNTIL_FINAL if of_model else CRASHES_UNTIL_FINAL
             final = container.get("restartCount", 0) >= crashes
             cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
-            times = container.get("restartCount", 0)
+            times = container.get("restartCount", 0) + bool(ended)
             message = f"pod {name}: container {container['name']} crashed {times} times ({cause})"
             return Problem(message, final, container["name"])
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             message = waiting.get("message", "")
-            return Problem(f"pod {name}: container {container['name']}: {reason}: {message}", reason in FINAL_REASONS)
+            final = reason in FINAL_REASONS and not PASSING.search(message)
+            return Problem(f"pod {name}: container {container['name']}: {reason}: {message}", final)
     if status.get("phase") == "Failed":
         ended = [(item.get("state") or {}).get("terminated") or {} for item in statuses]
         codes = ", ".join(f"exit code {item.get('exitCode')}" for item in ended if item.get("exitCode"))
@@ -243,6 +252,12 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
     return Problem(
         f"pod {name} is {status.get('phase', 'Pending')}, not ready: {', '.join(waits) or 'no container yet'}"
     )
+
+
+def is_deserted(deployment: Mapping[str, Any]) -> bool:
+    """Whether a Deployment that should have pods has none that is available."""
+    wanted = deployment["spec"].get("replicas", 1)
+    return bool(wanted and not (deployment.get("status") or {}).get("availableReplicas"))
 
 
 def has_crashed(pod: Mapping[str, Any]) -> bool:

@@ -216,10 +216,12 @@ def _served(cluster: Cluster, listed: Listed, service: Object) -> rollout.State:
     state = rollout.served(service, made)
     newest = ((made or {}).get("status") or {}).get("latestCreatedRevisionName")
     selector = f"serving.knative.dev/revision={newest}"
-    if state.ready or made is None or state.message.startswith("KServe has not"):
+    if made is None or state.message.startswith("KServe has not"):
         return state
     workloads = [made] if standard else list_as(cluster, "apps/v1", "Deployment", namespace, selector)
-    if not workloads:
+    if state.ready and any(map(rollout.is_deserted, workloads)):  # Knative calls a revision ready that once was
+        state = replace(state, ready=False, message="none of its pods is available")
+    if state.ready or not workloads:
         return state
     pods = _newest_pods(listed, workloads[0])
     if any(map(rollout.has_crashed, pods)):  # they say themselves when it is final, and why

@@ -92,9 +92,12 @@ def in_time(model: Model, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.5) and not final:
+        while not final:
+            last = over.wait(0.5)  # who acts may see it first, and is over by then
             if any((problem := pod_problem(pod)) and problem.final for pod in pods(model)):
                 final.append(time.monotonic())
+            if last:
+                return
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -103,8 +106,8 @@ def in_time(model: Model, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     finally:
         over.set()
         watcher.join()
-    assert final, result
-    assert time.monotonic() - final[0] <= SECONDS
+    assert final, result["msg"]
+    assert time.monotonic() - final[0] <= SECONDS, result["msg"]
     return result
 
 

@@ -129,7 +129,9 @@ def test_pods_are_known_by_their_routes() -> None:
 
 
 def test_the_memory_of_a_cluster_is_that_of_its_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    marked = host.Host(tmp_path, tmp_path / "run", "no-such-group", "none", "10.0.0.1", "net", "10.1.0.0/16")
+    marked = host.Host(
+        tmp_path, tmp_path / "run", "no-such-group", "none", "10.0.0.1", "net", "10.1.0.0/16", "10.2.0.0/16"
+    )
     assert host.memory(marked) == {}
     block = "block = bytearray(64 << 20); print(flush=True); input()"
     program = subprocess.Popen(

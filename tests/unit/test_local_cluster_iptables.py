@@ -123,3 +123,12 @@ def test_an_empty_table_is_abandoned_only_if_it_is_new() -> None:
     assert iptables.abandoned(empty, ["nat/PREROUTING"]) == []
     assert iptables.abandoned(BEFORE, []) == []
     assert iptables.abandoned("*nat\n:PREROUTING DROP [0:0]\nCOMMIT\n", []) == []
+
+
+def test_what_leads_nowhere_is_refused_once_and_by_a_rule_that_goes_with_the_cluster() -> None:
+    added = iptables.addition(BEFORE, NETWORK, "10.96.0.0/16").splitlines()
+    assert added[:2] == ["*filter", ":CNI-ADMIN - [0:0]"]
+    there = FILTER.format(foreign=f"{added[2]}\n")
+    assert iptables.addition(there, NETWORK, "10.96.0.0/16") == ""
+    assert ":CNI-ADMIN - [0:0]" not in iptables.addition(FILTER.format(foreign=""), NETWORK, "10.96.0.0/16")
+    assert "-X CNI-ADMIN" in removal(there)

@@ -10,6 +10,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.rollout import (
     Problem,
     State,
     current_pods,
+    is_deserted,
     pod_problem,
     state,
 )
@@ -202,6 +203,21 @@ def test_a_container_that_cannot_start(reason: str, final: bool) -> None:
     assert pod_problem(pod(waiting(reason))) == Problem(f"pod web-0: container main: {reason}: said why", final)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Back-off pulling image "r/a:1": ErrImagePull: failed to do request: read: connection reset by peer',
+        'Back-off pulling image "r/a:1": ErrImagePull: unexpected status from GET request: 503 Service Unavailable',
+        'Back-off pulling image "r/a:1": ErrImagePull: failed to copy: httpReadSeeker: unexpected EOF',
+        "failed to sync secret cache: timed out waiting for the condition",
+    ],
+)
+def test_what_may_pass_at_the_next_try_is_waited_for(message: str) -> None:
+    found = pod_problem(pod(waiting("ImagePullBackOff", message)))
+    assert found
+    assert (found.final, message in found.message) == (False, True)
+
+
 @pytest.mark.parametrize("restarts", range(1, CRASHES_UNTIL_FINAL + 2))
 def test_a_crash_loop_is_final_only_after_some_crashes(restarts: int) -> None:
     found = pod_problem(pod(waiting("CrashLoopBackOff", restarts=restarts), phase="Running"))
@@ -267,3 +283,19 @@ def test_pods_of_the_newest_revision_of_a_stateful_set() -> None:
     assert found(live("StatefulSet", updateRevision="r2")) == ["b"]
     assert found(live("StatefulSet")) == ["a", "b"]
     assert found(live("DaemonSet")) == ["a", "b"]
+
+
+def test_a_container_that_has_just_ended_has_crashed_like_one_that_waits() -> None:
+    made = pod(waiting("", restarts=CRASHES_UNTIL_FINAL))
+    made["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    expected = f"pod web-0: container main crashed {CRASHES_UNTIL_FINAL + 1} times (exit code 1, Error)"
+    assert pod_problem(made) == Problem(expected, True, "main")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "deserted"), [(1, 0, True), (2, 1, False), (0, 0, False), (1, 1, False)]
+)
+def test_a_deployment_is_deserted_where_pods_are_wanted_and_none_is_there(
+    wanted: int, available: int, deserted: bool
+) -> None:
+    assert is_deserted({"spec": {"replicas": wanted}, "status": {"availableReplicas": available}}) is deserted

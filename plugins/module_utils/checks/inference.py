@@ -6,12 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import urllib3
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Access, Check, CheckFailed, Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import (
+    REQUEST_SECONDS,
+    Access,
+    Check,
+    CheckFailed,
+    Service,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 
@@ -52,7 +59,8 @@ class InferenceCheck(Check):
     def run(self, access: Access) -> tuple[object, object]:
         expected = reference(access, registry.Tracking.parse(self.mlflow), self.model, self.version, self.rows)
         with self.client(access) as client:
-            answer = client.infer(expected.request)
+            left = access.deadline - time.monotonic()
+            answer = client.infer(expected.request, min(predict.FIRST_SECONDS, max(left, REQUEST_SECONDS)))
             if answer.status != 200:
                 said = f"POST {self.target} answered {answer.status}: {predict.shortened(answer.body)}"
                 raise CheckFailed(said, answer.status, 200)

@@ -106,6 +106,8 @@ class ModelApiCheck(_Registered):
         """What /model/info says of the model; the version that is asked for is waited for, while it is loaded."""
         info = session.get(f"{url}/model/info", timeout=REQUEST_SECONDS).json()
         if failure := info["failure"]:
+            if failure["version"] != version:  # it has not looked again since
+                raise NobodyReady(f"version {version} of {self.model} is asked for; before: {failure['reason']}")
             raise CheckFailed(failure["reason"], info["model"] and info["model"]["version"], version)
         found: dict[str, Any] = info["model"] or {"version": None}
         if found["version"] != version:

@@ -49,6 +49,7 @@ class Host:
     address: str
     network: str
     pod_cidr: str
+    service_cidr: str
 
 
 @dataclass
@@ -94,6 +95,9 @@ def prepare(host: Host) -> bool:
     _ip("link", "set", host.device, "up")
     # What is sent to a pod that is gone must fail here, not leave the machine by its default route.
     _ip("route", "replace", "unreachable", host.pod_cidr)
+    if payload := iptables.addition(saved_rules("iptables"), host.network, host.service_cidr):
+        _restore_rules(host, "iptables", payload, "Refusing what is sent to Services without pods")
+        changed = True
     sysctls.write("net.ipv4.ip_forward", "1")
     return changed
 
@@ -227,14 +231,18 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
     for program in iptables.FAMILIES:
         payload = iptables.removal(saved_rules(program), host.network, host.pod_cidr, before.chains[program])
         if payload:
-            order = host.state_dir / f"{program}.rules"
-            write_file(order, payload)
-            run([f"{program}-restore", "--noflush", order], what="Removing the cluster's iptables rules")
-            order.unlink()
+            _restore_rules(host, program, payload, "Removing the cluster's iptables rules")
             done.append(f"{program} chains ({payload.count('-X ')})")
         for table in iptables.abandoned(saved_rules(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
     return done
+
+
+def _restore_rules(host: Host, program: str, payload: str, what: str) -> None:
+    order = host.state_dir / f"{program}.rules"
+    write_file(order, payload)
+    run([f"{program}-restore", "--noflush", order], what=what)
+    order.unlink()
 
 
 def saved_rules(program: str) -> str:

@@ -52,6 +52,22 @@ def chain_names(saved: str) -> list[str]:
     return [f"{table.name}/{chain}" for table in parse(saved) for chain in (*table.base_chains, *table.chains)]
 
 
+def addition(saved: str, network: str, service_cidr: str) -> str:
+    """Input for `iptables-restore --noflush` that refuses what is sent to Services without pods ("" where it stands).
+
+    kube-proxy does so, too, but its rules come after those by which the CNI plugins let pods send whatever they want:
+    packets to a Service that leads nowhere would leave the machine by its default route.
+    """
+    rule = (
+        f'-A CNI-ADMIN -d {service_cidr} -m comment --comment "name: \\"{network}\\" id: \\"services\\"" '
+        "-j REJECT --reject-with icmp-port-unreachable"
+    )
+    if rule in saved.splitlines():
+        return ""
+    chain = [] if "filter/CNI-ADMIN" in chain_names(saved) else [":CNI-ADMIN - [0:0]"]
+    return "".join(f"{line}\n" for line in ("*filter", *chain, rule, "COMMIT"))
+
+
 def removal(saved: str, network: str, pod_cidr: str, kept: Iterable[str]) -> str:
     """Input for `iptables-restore --noflush` that removes what the cluster made ("" when there is nothing).
 

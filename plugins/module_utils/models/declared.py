@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.inference_se
     UTILIZATION,
     Serving,
     Settings,
+    least_replicas,
     service_name,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import nearest
@@ -53,7 +54,7 @@ def _own(settings: Settings, serving: Serving) -> Iterator[Fault]:
     """What is wrong with one model: key, value, matter."""
     if settings.alias and settings.version:
         yield "alias", settings.alias, f"version {settings.version} is asked for, too: allowed is one of the two"
-    low = serving.min_replicas if settings.min_replicas is None else settings.min_replicas
+    low = least_replicas(settings, serving)
     high = settings.max_replicas
     if high is not None and high < max(low, 1):
         yield "max_replicas", high, f"there are {low} at least; allowed is {max(low, 1)} or more"

@@ -127,13 +127,18 @@ def predictor(model: str) -> str:
     return f"{service_name(model)}-predictor"
 
 
+def least_replicas(settings: Settings, serving: Serving) -> int:
+    """The number of pods that a model keeps while nobody asks it."""
+    return _or(settings.min_replicas, serving.min_replicas)
+
+
 def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manifest:
     """The InferenceService that serves a version, complete: whoever applies it adds nothing.
 
     Raises PlatformError where the settings do not go with how the platform serves.
     """
     metric = settings.scale_metric or serving.scale_metric
-    low = _or(settings.min_replicas, serving.min_replicas)
+    low = least_replicas(settings, serving)
     # A model that asks for more pods than the platform's limit at least asks for no fewer at most.
     high = _or(settings.max_replicas, max(serving.max_replicas, low))
     labels = {MODEL_LABEL: service_name(model.name), VERSION_LABEL: model.version}

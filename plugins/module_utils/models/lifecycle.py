@@ -40,8 +40,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.registry imp
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, Waker
 
-CHECK_SECONDS = 90.0
-"""For the checks of a model: the first answer of one that was scaled to nothing comes after its start."""
+CHECK_SECONDS = 60.0
+"""For the checks of a model."""
+START_SECONDS = 30.0
+"""What is added where a model may be scaled to nothing: the first answer comes after its start."""
 GONE_SECONDS = 120.0
 """For the pods of a removed model to end: they have 30 s to finish what they do, and a node may be busy."""
 LOCK = Path(__file__).parents[3] / "images" / "model-server" / "requirements.txt"
@@ -171,7 +173,9 @@ class Model:
         return lacking(version, pinned(LOCK.read_text(encoding="utf-8"))) if own else []
 
     def _proven(self, component: Component, known: predict.Reference | None) -> dict[str, Any]:
-        checks = health.validate(self.cluster, component, CHECK_SECONDS, self.say, self.authorities)
+        starts = not inference_service.least_replicas(self.settings, self.serving)
+        seconds = CHECK_SECONDS + (START_SECONDS if starts else 0)
+        checks = health.validate(self.cluster, component, seconds, self.say, self.authorities)
         found = health.verdict(self.cluster, component, checks)
         return found | ({"access": self._ways(known)} if found["healthy"] else {})
 

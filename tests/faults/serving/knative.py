@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from faults.faults import Fault, Inject
-from faults.platform import Platform, until
+from faults.platform import Platform
 
 ANSWERS = "a service answers through the gateway"
 SCALES = "a service goes to zero and comes back"
@@ -17,26 +17,6 @@ def config(name: str, **data: str) -> Inject:
     def inject(platform: Platform) -> Iterator[None]:
         changed = {key.replace("_", "-"): value for key, value in data.items()}
         platform.at("knative").patch("v1", "ConfigMap", f"config-{name}", {"data": changed})
-        yield
-
-    return inject
-
-
-def leads_nowhere(service: str) -> Inject:
-    """Somebody edits the selector of a Service of Knative's own."""
-
-    def inject(platform: Platform) -> Iterator[None]:
-        hands = platform.at("knative")
-        hands.patch("v1", "Service", service, {"spec": {"selector": {"app": "nobody"}}})
-        name = f"kubernetes.io/service-name={service}"
-        until(
-            lambda: (
-                not any(
-                    piece.get("endpoints")
-                    for piece in platform.cluster.list("discovery.k8s.io/v1", "EndpointSlice", hands.namespace, name)
-                )
-            )
-        )
         yield
 
     return inject
@@ -63,12 +43,6 @@ FAULTS: tuple[Fault, ...] = (
         "Kourier's gateway is scaled to 0",
         "knative", "rollout", "3scale-kourier-gateway: is scaled to 0 replicas",
         gone("3scale-kourier-gateway", "kourier-system"),
-        alone=True,
-    ),
-    Fault(
-        "the activator's Service selects no pod",
-        "knative", ANSWERS, "activator-service leads nowhere: no pod has its selector app=nobody",
-        leads_nowhere("activator-service"),
         alone=True,
     ),
     Fault(

@@ -39,12 +39,15 @@ def broken_version(platform: Platform) -> Iterator[None]:
     """Somebody moves the alias to a version whose files are not there."""
     with administrator(platform) as api:
         version = champion(api)
-        source = "mlflow-artifacts:/0/models/there-is-none/artifacts"
-        broken = api.call("POST", "model-versions/create", name="iris", source=source)["model_version"]["version"]
+        run = api.call("POST", "runs/create", experiment_id="0")["run"]["info"]
+        source, run_id = f"{run['artifact_uri']}/there-is-none", run["run_id"]
+        made = api.call("POST", "model-versions/create", name="iris", source=source, run_id=run_id)
+        broken = made["model_version"]["version"]
         api.call("POST", "registered-models/alias", **ALIAS, version=broken)
         yield
         api.call("POST", "registered-models/alias", **ALIAS, version=version)
         api.call("DELETE", "model-versions/delete", name="iris", version=broken)
+        api.call("POST", "runs/delete", run_id=run_id)
 
 
 def password_changed(platform: Platform) -> Iterator[None]:
@@ -69,8 +72,8 @@ def crash_loop(platform: Platform) -> Iterator[None]:
     yield
 
 
-def patched(api_version: str, kind: str, spec: dict[str, object]) -> Inject:
-    """Somebody edits the specification of an object."""
+def patched(api_version: str, kind: str, spec: dict[str, object], seen: str = "") -> Inject:
+    """Somebody edits the specification of an object, and its controller has `seen` it."""
 
     def inject(platform: Platform) -> Iterator[None]:
         here = platform.at("model_api")
@@ -80,6 +83,7 @@ def patched(api_version: str, kind: str, spec: dict[str, object]) -> Inject:
         here.cluster.request(
             "PATCH", path, query=query, body={"spec": spec}, content_type="application/merge-patch+json"
         )
+        until(lambda: seen in str(here.cluster.get(api_version, kind, "model-api", here.namespace)))
         yield
 
     return inject
@@ -96,7 +100,7 @@ FAULTS = (
     ),
     Fault(
         "the registry is away",
-        "model_api", REGISTERED, "no pod is ready behind Service \\S+/mlflow", registry_away, seconds=45, alone=True,
+        "model_api", REGISTERED, "Service \\S+/mlflow leads nowhere", registry_away, seconds=45, alone=True,
     ),
     Fault(
         "the alias leads to a version that cannot be loaded",
@@ -120,7 +124,7 @@ FAULTS = (
         "the autoscaler scales what is not there",
         "model_api", "autoscaler", "FailedGetScale", patched(
             "autoscaling/v2", "HorizontalPodAutoscaler",
-            {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"}},
+            {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"}}, "FailedGetScale",
         ),
     ),
 )  # fmt: skip
