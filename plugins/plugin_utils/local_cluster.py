@@ -55,6 +55,7 @@ def host_of(argument: dict[str, Any]) -> Host:
         address=argument["address"],
         network=argument["network"],
         pod_cidr=argument["pod_cidr"],
+        service_cidr=argument["service_cidr"],
     )
 
 
