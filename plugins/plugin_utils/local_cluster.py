@@ -22,6 +22,7 @@ HOST_ARGUMENT: dict[str, Any] = {
         "address": {"type": "str", "required": True},
         "network": {"type": "str", "required": True},
         "pod_cidr": {"type": "str", "required": True},
+        "service_cidr": {"type": "str", "required": True},
     },
 }
 
