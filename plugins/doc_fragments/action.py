@@ -61,4 +61,8 @@ options:
         description: Network of the pods.
         type: str
         required: true
+      service_cidr:
+        description: Network of the Services.
+        type: str
+        required: true
 """
