@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import count
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import events, observation
@@ -25,6 +26,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.prometheus import P
 
 LOADED_SECONDS = 150.0
 """The longest wait: a kubelet looks at mounted configuration each minute or so, where a touch does not help."""
+LOOKS = 3
+"""How often pods are touched at least: what was there before and is another now has its name still."""
 LOOK_SECONDS = 1.0
 """How often Prometheus is asked: there is nothing to watch."""
 
@@ -43,10 +46,14 @@ class PrometheusStep(Step):
         if check_mode:
             return []
         deadline = time.monotonic() + LOADED_SECONDS
-        while missing := self._missing(access):
+        for look in count(1):
+            missing = self._missing(access)
+            if not missing and look > LOOKS:
+                break
             if time.monotonic() > deadline:
                 raise PlatformError(f"{missing} (after {LOADED_SECONDS:.0f} s)")
-            events.progress(self.component, missing)
+            if missing:
+                events.progress(self.component, missing)
             touch(access.cluster, self.service.namespace or access.namespace)
             time.sleep(LOOK_SECONDS)
         return []
