@@ -82,8 +82,8 @@ function heat(chart) {
     hovertemplate: "%{x|%H:%M:%S}, %{y}: %{z:.4~r}<extra></extra>",
   }];
   return [data, {
-    xaxis: { ...clock, range: [...shown], fixedrange: narrow.matches },
-    yaxis: { type: "category", fixedrange: true, automargin: true, nticks: 8 },
+    xaxis: { ...clock, range: [...shown], fixedrange: narrow.matches, showgrid: false },
+    yaxis: { type: "category", fixedrange: true, automargin: true, nticks: 8, showgrid: false },
   }];
 }
 

@@ -33,7 +33,7 @@ def health(component: str) -> list[Built]:
         ),
         number(
             "Alerts firing",
-            f'count(ALERTS{{alertstate="firing", component="{component}"}}) or vector(0)',
+            f'count(ALERTS{{alertstate="firing", alertname!="Watchdog", component="{component}"}}) or vector(0)',
             bounds=(1, 1),
         ),
         number(

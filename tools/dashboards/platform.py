@@ -129,10 +129,11 @@ def overview() -> Board:
                         "Room used", (ROOM, "{{room}}"), FULL, "Volumes, where the cluster measures them, and disks"
                     ),
                     lines(
-                        "Network",
-                        ("sum(rate(node_network_receive_bytes_total[5m]))", "received"),
-                        ("sum(rate(node_network_transmit_bytes_total[5m]))", "sent"),
-                        unit="binBps",
+                        "In use over time",
+                        ("mlops:node_cpu:ratio5m", "CPU of {{node}}"),
+                        ("mlops:node_memory:ratio", "memory of {{node}}"),
+                        unit="percentunit",
+                        most=1,
                     ),
                 ],
             ),

@@ -247,7 +247,7 @@ def _values(panel: Panel, lines: Sequence[Line], now: float) -> Iterator[Value]:
     """The numbers of a panel, one a series."""
     numbers = [reduced(line, panel.calculation) for line in lines]
     largest = max((value for value in numbers if not math.isnan(value)), default=math.nan)
-    named = len(lines) > 1 or panel.options.get("textMode") in ("name", "value_and_name")
+    named = panel.kind == "bargauge" or len(lines) > 1 or panel.options.get("textMode") in ("name", "value_and_name")
     spark = panel.kind == "stat" and panel.options.get("graphMode") == "area"
     for line, value in zip(lines, numbers, strict=True):
         shown = line.field
