@@ -32,7 +32,13 @@ QUICK = {
     "experiment_feedback_margin": 0.1,
 }
 # So seldom that a model that sleeps keeps up with its requests: it is slow, not overrun.
-SLOW = {"release_latency_allowed_ms": 250, "experiment_rate": 4.0, "experiment_seconds": 50}
+SLOW = {
+    "release_latency_allowed_ms": 250,
+    "release_latency_ratio": 1.0,
+    "experiment_alpha": 0.5,
+    "experiment_rate": 2.0,
+    "experiment_seconds": 65,
+}
 Secret = Callable[[str], dict[str, str]]
 Ask = Callable[[int], Counter[str]]
 
@@ -73,7 +79,7 @@ def served(client: MlflowClient, model: ServedModel) -> Iterator[dict[str, str]]
     trained = LogisticRegression(max_iter=500).fit(features, classes)
     mlflow.set_experiment(MODEL)
     made = {}
-    for name, seconds, known in (("champion", 0.0, 2), ("slow", 0.4, 2), ("equal", 0.0, 2), ("better", 0.0, 3)):
+    for name, seconds, known in (("champion", 0.0, 2), ("slow", 0.8, 2), ("equal", 0.0, 2), ("better", 0.0, 3)):
         with mlflow.start_run(run_name=name):
             rows = {"columns": features.columns.tolist(), "data": features.iloc[::5].to_numpy().tolist()}
             mlflow.log_dict({"rows": rows, "labels": classes.iloc[::5].tolist()}, "held_out.json")

@@ -274,8 +274,9 @@ class Experiment:
                 trusted = stack.enter_context(certificates.trusted(self._model.authorities))
                 found = stack.enter_context(Prometheus.at(access.url(place), trusted))
             else:
-                pool = urllib3.HTTPConnectionPool(*access.address(place), maxsize=2)
-                found = Prometheus(stack.enter_context(pool))
+                pool = stack.enter_context(urllib3.HTTPConnectionPool(*access.address(place)))
+                # Minutes lie between questions, which no forwarded connection outlives.
+                found = Prometheus(pool, headers={"Connection": "close"})
             try:
                 found.query("time()")
             except urllib3.exceptions.HTTPError as error:
