@@ -115,6 +115,14 @@ class ServedModel:
         return found
 
 
+def begin_experiment(client: MlflowClient, name: str) -> str:
+    """Make an experiment the one that runs are logged in, though an earlier test deleted it; returns its id."""
+    found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(mlflow.set_experiment(name).experiment_id)
+
+
 @contextmanager
 def registry(address: str, port: int, login: Mapping[str, str]) -> Iterator[MlflowClient]:
     """The platform's MLflow, as its users have it."""

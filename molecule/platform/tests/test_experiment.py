@@ -16,7 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import RUN_SECONDS, ServedModel, registry
+from served_model import RUN_SECONDS, ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -68,7 +68,8 @@ def client(address: str, variables: dict[str, Any], secret: Secret) -> Iterator[
         yield found
         found.delete_registered_model(MODEL)
         for name in (MODEL, f"{MODEL}-experiments"):
-            if experiment := found.get_experiment_by_name(name):
+            experiment = found.get_experiment_by_name(name)
+            if experiment and experiment.lifecycle_stage == "active":
                 found.delete_experiment(experiment.experiment_id)
 
 
@@ -77,7 +78,7 @@ def served(client: MlflowClient, model: ServedModel) -> Iterator[dict[str, str]]
     """The versions of the model by what they are, once the champion is served; it knows two of three classes."""
     features, classes = load_iris(return_X_y=True, as_frame=True)
     trained = LogisticRegression(max_iter=500).fit(features, classes)
-    mlflow.set_experiment(MODEL)
+    begin_experiment(client, MODEL)
     made = {}
     for name, seconds, known in (("champion", 0.0, 2), ("slow", 0.8, 2), ("equal", 0.0, 2), ("better", 0.0, 3)):
         with mlflow.start_run(run_name=name):

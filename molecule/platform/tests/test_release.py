@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import RUN_SECONDS, ServedModel, registry
+from served_model import RUN_SECONDS, ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -46,7 +46,7 @@ def versions(address: str, variables: dict[str, Any], secret: Secret) -> Iterato
     """Registered versions of a model, by what they are."""
     features, classes = load_iris(return_X_y=True, as_frame=True)
     with registry(address, variables["mlflow_node_port"], secret("mlflow-service")) as client:
-        experiment, made = mlflow.set_experiment(MODEL), {}
+        experiment, made = begin_experiment(client, MODEL), {}
         for name, strength in (("present", 1.0), ("better", 0.5), ("skewed", 0.5)):
             model = LogisticRegression(C=strength, max_iter=500).fit(features, classes)
             common: dict[str, Any] = {
@@ -65,7 +65,7 @@ def versions(address: str, variables: dict[str, Any], secret: Secret) -> Iterato
         client.set_registered_model_alias(MODEL, "champion", made["present"])
         yield made
         client.delete_registered_model(MODEL)
-        client.delete_experiment(experiment.experiment_id)
+        client.delete_experiment(experiment)
 
 
 @pytest.fixture(scope="module")
