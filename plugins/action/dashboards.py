@@ -25,6 +25,8 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.component_action im
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
 
 PAGE = "dashboards.html"
+MONITORING = "monitoring"
+"""The component to which Prometheus belongs."""
 OVERVIEW = "overview"
 """The tag of a dashboard that comes before the others."""
 LOOK_SECONDS = 5
@@ -59,8 +61,11 @@ class ActionModule(PlatformAction):
                 with asked(access, service) as prometheus:
                     answers = self._ask(dashboards, prometheus, arguments, host)
                     health = Health(prometheus.targets(), prometheus.rules(), prometheus.alerts())
-            except urllib3.exceptions.HTTPError as error:
-                raise PlatformError(f"Prometheus at {service}: {access.trouble(service) or error}") from error
+            except (urllib3.exceptions.HTTPError, PlatformError) as error:
+                said = str(error) if isinstance(error, PlatformError) else str(access.trouble(service) or error)
+                if MONITORING in {*task_vars["ansible_play_hosts_all"]} - {*task_vars["ansible_play_hosts"]}:
+                    return {"changed": False, "skipped": True, "msg": said}  # its failure is told already
+                raise PlatformError(f"Prometheus at {service}: {said}") from error
         page = _directory(task_vars, Path(arguments["reports"])) / PAGE
         write_text(page, draw(dashboards, answers, health, time.time()))
         if answers.errors:
