@@ -141,8 +141,7 @@ class Counters:
         step = max(0.001, math.ceil((end - begin) / SLICES * 1000) / 1000)
         last = begin + SLICES * step
         found = self._prometheus.query_range(f"{metric}{{{self._labels}}}", begin, last, step)
-        moments = [begin + number * step for number in range(SLICES + 1)]
-        return [(series.labels, rises(series, moments)) for series in found]
+        return [(series.labels, rises(series, begin, step, SLICES)) for series in found]
 
 
 def failed(code: str) -> bool:
@@ -150,16 +149,17 @@ def failed(code: str) -> bool:
     return code.startswith("5")
 
 
-def rises(series: Series, moments: Sequence[float]) -> list[int]:
-    """By how much a counter rose between moments that follow each other.
+def rises(series: Series, begin: float, step: float, slices: int) -> list[int]:
+    """By how much a counter rose in each of some slices of `step` seconds.
 
-    A series that is not there at the first of them began later, at 0. One that is missing for a while is where it was;
-    one that is lower than before began anew at 0.
+    A series that is not there at the beginning began later, at 0. One that is missing for a while is where it was; one
+    that is lower than before began anew at 0. Prometheus cuts a step to whole milliseconds, so that its moments are not
+    quite those that it was asked for.
     """
-    known = {round(moment, 3): value for moment, value in series.points}
-    found, before = [], known.get(round(moments[0], 3), 0.0)
-    for moment in moments[1:]:
-        now = known.get(round(moment, 3), before)
+    known = {round((moment - begin) / step): value for moment, value in series.points}
+    found, before = [], known.get(0, 0.0)
+    for number in range(1, slices + 1):
+        now = known.get(number, before)
         found.append(round(now - before if now >= before else now))
         before = now
     return found
