@@ -207,11 +207,10 @@ def pod_problem(pod: Mapping[str, Any]) -> Problem | None:
             last = ended or (container.get("lastState") or {}).get("terminated") or {}
             of_model = MODEL_LABEL in (pod["metadata"].get("labels") or {})
             crashes = MODEL_CRASHES_UNTIL_FINAL if of_model else CRASHES_UNTIL_FINAL
-            final = container.get("restartCount", 0) >= crashes
+            restarts = container.get("restartCount", 0)
             cause = f"exit code {last.get('exitCode')}, {last.get('reason')}"
-            times = container.get("restartCount", 0) + bool(ended)
-            message = f"pod {name}: container {container['name']} crashed {times} times ({cause})"
-            return Problem(message, final, container["name"])
+            message = f"pod {name}: container {container['name']} crashed {restarts + bool(ended)} times ({cause})"
+            return Problem(message, restarts >= crashes, container["name"])
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             message = waiting.get("message", "")
             final = reason in FINAL_REASONS and not PASSING.search(message)

@@ -92,12 +92,11 @@ def in_time(model: Model, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     over = threading.Event()
 
     def look() -> None:
-        while not final:
+        last = False
+        while not final and not last:
             last = over.wait(0.5)  # who acts may see it first, and is over by then
             if any((problem := pod_problem(pod)) and problem.final for pod in pods(model)):
                 final.append(time.monotonic())
-            if last:
-                return
 
     watcher = threading.Thread(target=look)
     watcher.start()

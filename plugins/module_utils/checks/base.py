@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,11 @@ class Access:
     ca_file: str = ""
     declared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     deadline: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds until checks have to end."""
+        return self.deadline - time.monotonic()
 
     def address(self, service: Service) -> tuple[str, int]:
         """Host and port where `service` answers on this machine."""

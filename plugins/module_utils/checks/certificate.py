@@ -100,7 +100,7 @@ class CertificateCheck(Check):
                 found = cluster.get(API, "Certificate", name, space) or {"metadata": {}}
                 if conditions(found).get("Ready", {}).get("status") == "True":
                     return
-                left = access.deadline - LAST_SECONDS - time.monotonic()
+                left = access.left - LAST_SECONDS
                 said, final = _last_word(cluster, found)
                 if final or left <= 0:
                     self._is_ready(cluster)

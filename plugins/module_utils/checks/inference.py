@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,8 +58,7 @@ class InferenceCheck(Check):
     def run(self, access: Access) -> tuple[object, object]:
         expected = reference(access, registry.Tracking.parse(self.mlflow), self.model, self.version, self.rows)
         with self.client(access) as client:
-            left = access.deadline - time.monotonic()
-            answer = client.infer(expected.request, min(predict.FIRST_SECONDS, max(left, REQUEST_SECONDS)))
+            answer = client.infer(expected.request, min(predict.FIRST_SECONDS, max(access.left, REQUEST_SECONDS)))
             if answer.status != 200:
                 said = f"POST {self.target} answered {answer.status}: {predict.shortened(answer.body)}"
                 raise CheckFailed(said, answer.status, 200)

@@ -228,7 +228,7 @@ class Probe:
 
     def _left(self) -> float:
         """Seconds until a failure must be told."""
-        return self.access.deadline - LAST_SECONDS - time.monotonic()
+        return self.access.left - LAST_SECONDS
 
     def _why_not_ready(self, late: bool) -> str:
         """What keeps the service from being ready; "" where nothing is known and it is not late."""
