@@ -196,19 +196,17 @@ def beside(steps: list[Step]) -> Iterator[Future[None]]:
 
 def run(names: list[str], only: str = "") -> list[Step]:
     """Run the steps of some parts, or those whose name begins with `only`, until one fails; returns the begun ones."""
-    chosen = [(name, step) for name in names for step in STEPS[name] if step.name.startswith(only)]
-    with beside([step for _, step in chosen if step.beside]) as lane:
-        for _, step in (item for item in chosen if item[0] not in ON_A_CLUSTER and not item[1].beside):
-            if execute(step):
-                break
-        else:
+    chosen = [(name in ON_A_CLUSTER, step) for name in names for step in STEPS[name] if step.name.startswith(only)]
+    steps = [step for _, step in chosen]
+    quick = [step for on_a_cluster, step in chosen if not on_a_cluster]
+    with beside([step for step in quick if step.beside]) as lane:
+        if not any(execute(step) for step in quick if not step.beside):
             lane.result()
-    for _, step in (item for item in chosen if item[0] in ON_A_CLUSTER):
-        if any(other.status for _, other in chosen):
-            break
-        with own_cluster():
-            execute(step)
-    return [step for _, step in chosen if step.status is not None]
+    for step in (step for on_a_cluster, step in chosen if on_a_cluster):
+        if not any(other.status for other in steps):
+            with own_cluster():
+                execute(step)
+    return [step for step in steps if step.status is not None]
 
 
 def closing(steps: list[Step], seconds: float) -> str:
