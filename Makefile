@@ -28,6 +28,8 @@ site: $(ENV)/.ready ## provision and validate the components of INVENTORY
 	@$(PLATFORM) site --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 validate: $(ENV)/.ready ## run the checks, with FULL=yes also those of minutes: 0 healthy, 1 unhealthy, 2 could not check
 	@$(PLATFORM) validate --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
+dashboards: $(ENV)/.ready ## draw the dashboards from the live Prometheus into reports/latest/dashboards.html
+	@$(PLATFORM) dashboards --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 images: $(ENV)/.ready ## build the images of the components and push them to the registry
 	@$(PLATFORM) images --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 down: $(ENV)/.ready ## stop the embedded cluster and remove what it made, but no data
@@ -36,9 +38,9 @@ clean: $(ENV)/.ready ## the same, and remove its data too (asks first, or CONFIR
 	@$(PLATFORM) clean --inventory $(INVENTORY) $(if $(OPTIONS),-- $(OPTIONS))
 shell: $(ENV)/.ready ## a shell with kubectl, KUBECONFIG, MLFLOW_* and AWS_* set
 	@$(PLATFORM) shell --inventory $(INVENTORY)
-test: $(DEV)/.ready ## lint, unit, golden and Molecule tests; starts and removes its own cluster
+test: $(DEV)/.ready ## lint, unit, golden, rules and Molecule tests; starts and removes its own cluster
 	@$(CHECK) all
-lint unit golden molecule faults: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
+lint unit golden rules molecule faults: $(DEV)/.ready ## one part of the tests; STEP=ruff for one step of it
 	@$(CHECK) $@ --step=$(STEP)
 bench: $(DEV)/.ready ## measure how fast the platform applies, beside kubectl; needs a cluster that is up
 	@PYTHONPATH=tests $(DEV)/bin/python -m bench --inventory $(INVENTORY) $(OPTIONS)
@@ -66,4 +68,4 @@ $(ENV)/.ready: $(UV)
 $(DEV)/.ready: $(UV)
 	@echo "installing the locked Python packages (half a minute)" && UV_PROJECT_ENVIRONMENT=$(DEV) $(UV) sync -q --frozen && touch $@
 
-.PHONY: preflight up site validate images down clean shell test lint unit golden molecule faults bench bench-serving dev docs release environment help
+.PHONY: preflight up site validate dashboards images down clean shell test lint unit golden rules molecule faults bench bench-serving dev docs release environment help

@@ -71,6 +71,7 @@ WRONG_VALUES: Mapping[str, tuple[Any, ...]] = {
     "size": ("5GB", "5 Gi", "lots", "500m", "-5Gi"),
     "url": ("s3.example.org", "https://", "ftp://s3.example.org", "https://s3.example.org:port", "https://a b"),
     "version": ("", "3 17"),
+    "mail_address": ("ml", "ml@", "@example.org", "a b@example.org"),
     "word": ("a b", "", "a/b"),
 }
 

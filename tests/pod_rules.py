@@ -27,8 +27,12 @@ Pod = Mapping[str, Any]
 
 
 def pod_of(manifest: Mapping[str, Any]) -> Pod | None:
-    """The pod specification of a workload, None for other kinds."""
-    return manifest["spec"]["template"]["spec"] if manifest["kind"] in WORKLOADS else None
+    """The pod specification of a workload or a CronJob, None for other kinds."""
+    if manifest["kind"] == "CronJob":
+        manifest = manifest["spec"]["jobTemplate"]
+    elif manifest["kind"] not in WORKLOADS:
+        return None
+    return manifest["spec"]["template"]["spec"]  # type: ignore[no-any-return]
 
 
 def containers(pod: Pod) -> list[Mapping[str, Any]]:
@@ -89,7 +93,7 @@ def resources(pod: Pod) -> Iterator[str]:
 
 def probes(manifest: Mapping[str, Any], pod: Pod) -> Iterator[str]:
     """Which probes a long-running container lacks."""
-    if manifest["kind"] == "Job":
+    if manifest["kind"] in ("Job", "CronJob"):
         return
     for container in pod["containers"]:
         for probe in ("readinessProbe", "livenessProbe"):
@@ -116,10 +120,19 @@ def literal_secrets(pod: Pod) -> Iterator[str]:
                 yield f"container {container['name']}: {name} has its value in the manifest"
 
 
-def problems(manifest: Mapping[str, Any]) -> list[str]:
-    """All that is wrong with the pods of a workload; nothing for other kinds."""
+def problems(manifest: Mapping[str, Any], level: str = "restricted") -> list[str]:
+    """All that is wrong with the pods of a workload; nothing for other kinds.
+
+    `level` is that of its namespace: what is `privileged` is so for what no other pod may do.
+    """
     pod = pod_of(manifest)
     if pod is None:
         return []
-    found = [restricted(pod), resources(pod), probes(manifest, pod), hardening(pod), literal_secrets(pod)]
+    found = [
+        [] if level == "privileged" else restricted(pod),
+        resources(pod),
+        probes(manifest, pod),
+        hardening(pod),
+        literal_secrets(pod),
+    ]
     return [problem for checks in found for problem in checks]

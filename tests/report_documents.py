@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.decision import (
+    Certainty,
+    Measure,
+    Sample,
+    decide,
+)
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.plot import draw
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings
 from ansible_collections.mlops.platform.plugins.module_utils.report import RunReport, TaskOutcome
 
 STARTED = 1_790_000_000.0
@@ -24,6 +32,35 @@ EVENTS = [
     )
     for kind, second in (("begin", begin), ("end", end))
 ]
+
+
+def experiment(bad: int = 40, model: str = "iris") -> dict[str, Any]:
+    """A decision on a candidate with so many bad predictions of 1500, of which the champion has 120."""
+    measures = [
+        Measure("errors", "requests failed", "Prometheus, all requests", Sample(1, 1500), Sample(0, 1500), 0.01),
+        Measure("latency", "answers took long", "Prometheus, all requests", Sample(60, 1500), Sample(70, 1500), 0.05),
+        Measure("feedback", "predictions were bad", "Prometheus", Sample(120, 1500), Sample(bad, 1500), 0.02),
+    ]  # fmt: skip
+    settings = Settings()
+    certainty = Certainty(settings.alpha, settings.power)
+    found: dict[str, Any] = {
+        "model": model, "demand": "better", "look": 1, "requests": settings.requests, "lost": 0, "began": STARTED,
+        "limit_seconds": 0.25, "bound_seconds": 0.25, "seed": 1, **vars(settings),
+        **decide(measures, certainty, "better").result(),
+    }  # fmt: skip
+    for version, role in enumerate(("champion", "candidate"), 1):
+        percentiles = {"p95_seconds": 0.012, "client_p95_seconds": 0.02}
+        found[role] = {"version": str(version), "run_id": f"r{version}", "feedback_told": 1500, **percentiles}
+    seconds = {"champion": [0.001 * n for n in range(1, 1500)], "candidate": [0.002 * n for n in range(1, 1500)]}
+    return {**found, "record": {"experiment": f"{model}-experiments", "run_id": "r3"}, "plot": draw(found, seconds)}
+
+
+def experiment_run(bad: int = 40, model: str = "iris") -> dict[str, Any]:
+    """The document of a run that compared two versions."""
+    run = RunReport("experiment-model", STARTED)
+    about = {"name": "model-iris", "version": "2", "namespace": "models"}
+    run.take(outcome("model", "model-iris", checks=[CHECK], component=about, experiment=experiment(bad, model)))
+    return run.document(STARTED + 90, [])
 
 
 def outcome(action: str, host: str = "minio", failed: bool = False, **result: Any) -> TaskOutcome:
@@ -57,6 +94,7 @@ def healthy_run(components: tuple[str, ...] = ("minio", "mlflow"), checks: int =
     run.take(
         outcome("example_model", "mlflow", model="models:/iris@champion", version="1", run_id="r1", accuracy=0.975)
     )
+    run.take(outcome("dashboards", "minio", page="dashboards.html", panels=58, empty=[], firing=["TargetDown"]))
     return run.document(STARTED + 9, EVENTS if len(components) < 3 else many_events(components))
 
 

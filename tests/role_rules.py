@@ -22,8 +22,11 @@ COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
 COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")
 SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 """What a component says at least; the engine's own class knows the rest."""
-OPTIONAL = {"model_api"}
-"""Components that a site adds when it has what they are for; the local inventory and that of the tests have them."""
+OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"}}
+"""Components that a site adds when it has what they are for, with the inventories that do without them."""
+WATCHED = ("templates/monitoring/monitors.yml.j2", "files/monitoring/rules.yml", "files/monitoring/dashboard.json")
+UNWATCHED = {"iter8"}
+"""Components that export nothing for Prometheus: what is known of all pods is all that is known of theirs."""
 LOOKS = {"http"}
 """Checks that only look; all others are transactions."""
 SECRET = re.compile(r"(?:password|secret_key|secret_access_key|token|private_key|store_uri|access_key_id)$")
@@ -268,13 +271,19 @@ def has_a_scenario(role: Role) -> Iterator[str]:
                 for name in sorted({role.name, *role.spec.get("requires", {})} - limited))  # fmt: skip
 
 
+def is_watched(role: Role) -> Iterator[str]:
+    """A component says what Prometheus reads of it, when somebody is called, and what people look at."""
+    if role.is_component and role.name not in UNWATCHED:
+        yield from (f"{name} is missing" for name in WATCHED if name not in role.files)
+
+
 def is_in_every_inventory(role: Role) -> Iterator[str]:
     """A component is a host of the inventories of the project, in which requirements come first."""
     if not role.is_component:
         return
     for inventory in [role.root / "molecule" / "inventory", role.root / "inventories" / "local",
                       role.root / "inventories" / "existing"]:  # fmt: skip
-        if inventory.name == "existing" and role.name in OPTIONAL:
+        if inventory.name in OPTIONAL.get(role.name, ()):
             continue
         where = (inventory / "hosts.yml").relative_to(role.root)
         hosts = list(load(inventory / "hosts.yml")["platform"]["children"]["components"]["hosts"])
@@ -301,5 +310,6 @@ RULES: tuple[Rule, ...] = (
     proves_it_by_a_transaction,
     has_the_common_tasks,
     has_a_scenario,
+    is_watched,
     is_in_every_inventory,
 )

@@ -28,7 +28,15 @@ CACHE = Path(os.environ.get("MLOPS_PLATFORM_CACHE") or Path.home() / ".cache" / 
 INVENTORY = ROOT / "molecule" / "inventory"
 MEMORY = ROOT / ".ansible" / "molecule"
 """Where Molecule notes that it made the cluster."""
-IMAGE_CODE = ["images/postgresql", "images/mlflow/plugin", "images/model-api/model_api", "images/model-server"]
+IMAGE_CODE = [
+    "images/postgresql",
+    "images/mlflow/plugin",
+    "images/model-api/model_api",
+    "images/model-drift",
+    "images/model-server",
+]
+# What tests run, with the compiled packages kept for Molecule's images, which share them.
+PROGRAMS = '{"images_names": ["promtool", "prometheus-server"], "images_keep_caches": true}'
 # Only under this name are the plugins the modules that they are imported as.
 PLUGINS = ".collections/ansible_collections/mlops/platform/plugins"
 SUMMARY = re.compile(r"=+ (?=.*\d+ (?:passed|failed|error))(.*) in [\d.]+s.* =+")
@@ -73,10 +81,16 @@ STEPS = {
         Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True),
         Step("programs of images", ["pytest", "tests/images"], beside=True),
     ],
+    "rules": [
+        Step(
+            "programs", ["ansible-playbook", "playbooks/images.yml", "-i", str(INVENTORY), "-e", PROGRAMS], shown=True
+        ),
+        Step("rules", ["pytest", "tests/rules"], shown=True),
+    ],
     "molecule": [Step("molecule", ["molecule", "test", "--all", "--exclude", "serving_faults"], shown=True)],
     "faults": [Step("faults", ["molecule", "test", "--scenario-name", "serving_faults"], shown=True)],
 }
-ALL = ("lint", "unit", "golden", "molecule")
+ALL = ("lint", "unit", "golden", "rules", "molecule")
 """What `make test` runs; breaking what serves models, part by part, takes too long for every change."""
 ON_A_CLUSTER = ("molecule", "faults")
 CLEAN = ["ansible-playbook", "playbooks/clean.yml", "-i", str(INVENTORY), "-e", "confirm=yes"]

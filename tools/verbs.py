@@ -25,6 +25,7 @@ REPORTS = Path(os.environ.get("MLOPS_PLATFORM_REPORTS") or ROOT / "reports")
 COULD_NOT_CHECK = REFUSED = 2
 """The exit status where there is no report of this run."""
 REPEAT_SECONDS = 10
+VERBS = ("preflight", "up", "site", "validate", "dashboards", "images", "down", "clean", "shell")
 SHOW_CURSOR = "\x1b[?25h"
 
 # What a shell needs to know of an inventory, as Ansible sees it.
@@ -99,11 +100,16 @@ def playbook(name: str, inventory: str, options: list[str], *locks: int) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb's playbook.
 
-    `validate` ends with 0 healthy, 1 unhealthy, 2 could not check; `preflight`, which changes nothing and so waits for
-    no other run, with 0 or 2.
+    `validate` ends with 0 healthy, 1 unhealthy, 2 could not check, `preflight` with 0 or 2. Those that change nothing,
+    `preflight` and `dashboards`, wait for no other run.
     """
     if arguments.verb == "preflight":
         return REFUSED if playbook("preflight", arguments.inventory, arguments.options) else 0
+    if arguments.verb == "dashboards":
+        status = playbook("dashboards", arguments.inventory, arguments.options)
+        if not status:
+            print(f"  {os.path.relpath(REPORTS / 'latest' / 'dashboards.html')}")
+        return status
     lock = one_at_a_time(arguments.verb)
     started = time.time()
     status = playbook(arguments.verb, arguments.inventory, arguments.options, lock)
@@ -187,7 +193,7 @@ def kubectl_directory(program: str) -> str:
 def main() -> int:
     """Parse the command line and run the verb."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["preflight", "up", "site", "validate", "images", "down", "clean", "shell"])
+    parser.add_argument("verb", choices=VERBS)
     parser.add_argument("--inventory", default="local", help="a folder of inventories/, or a path")
     parser.epilog = "After -- come options of ansible-playbook, or the command that the shell runs."
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)

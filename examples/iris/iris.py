@@ -59,8 +59,11 @@ def train(client: MlflowClient) -> dict[str, Any]:
             "log_loss": float(log_loss(test_classes, model.predict_proba(test_rows))),
         }
         mlflow.log_metrics(metrics)
+        # What the model will be given is compared with these rows, where that is asked for (drift).
+        mlflow.log_table(train_rows.assign(prediction=model.predict(train_rows)), "reference.parquet")
         rows = {"columns": test_rows.columns.tolist(), "data": test_rows.to_numpy().tolist()}
-        mlflow.log_dict({"rows": rows, "predictions": predicted.tolist()}, "held_out.json")
+        kept = {"rows": rows, "labels": test_classes.tolist(), "predictions": predicted.tolist()}
+        mlflow.log_dict(kept, "held_out.json")
         info = mlflow.sklearn.log_model(
             model,
             name="model",

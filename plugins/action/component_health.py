@@ -32,6 +32,11 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
+        reason = self.unwatched()
+        if component.observes and not reason and not self.render():
+            reason = f"{component.observes} has nothing to watch"
+        if reason:
+            return {"changed": False, "skipped": True, "msg": reason}
         seconds = arguments["timeout_seconds"] or component.checks_seconds
         checks = validate(cluster, component, seconds, self.say, self.authorities())
         if all(check["healthy"] for check in checks):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
@@ -22,8 +23,19 @@ class ActionModule(PlatformAction):
         model = lifecycle.Model.parse(raw, lambda message: self.progress(raw["host"], message), self.check_mode)
         about = {"name": model.name, "version": "", "namespace": model.serving.namespace}
         try:
-            done = release(model, raw["release"]) if raw["release"] else getattr(model, raw["verb"])()
+            done = self._done(model, raw)
             return {"component": about, **done}
         except PlatformError as error:
             error.details["component"] = about
             raise
+
+    def _done(self, model: lifecycle.Model, raw: Mapping[str, Any]) -> dict[str, Any]:
+        if raw["experiment"]:
+            # The libraries of statistics take seconds to import, and few runs need them.
+            from ansible_collections.mlops.platform.plugins.module_utils.experiments.gate import experiment
+
+            return experiment(model, raw["release"], raw["experiment"])
+        if raw["release"]:
+            return release(model, raw["release"])
+        done: dict[str, Any] = getattr(model, raw["verb"])()
+        return done

@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils import certificates
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import connect
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings as Experiment
 from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import component_name, recorded
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings
@@ -25,13 +26,20 @@ from ansible_collections.mlops.platform.plugins.plugin_utils.component_action im
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
 
 DECLARED = "platform_models"
+METRICS = "metrics"
+"""The gate of a release that is decided by what users experience."""
 
 
 class ActionModule(PlatformAction):
     """See plugins/modules/models.py for the documentation."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
-        "verb": {"type": "str", "choices": ["provision", "validate", "remove", "release"], "default": "provision"},
+        "verb": {
+            "type": "str",
+            "choices": ["provision", "validate", "remove", "release", "experiment"],
+            "default": "provision",
+        },
+        "gate": {"type": "str", "choices": ["", METRICS], "default": ""},
         "asked": {"type": "list", "elements": "dict", "default": []},
         "alone": {"type": "bool", "default": False},
     }
@@ -68,22 +76,60 @@ class ActionModule(PlatformAction):
             "kubeconfig": value("platform_kubeconfig"),
             "authorities": certificates.read(str(value("platform_ca_certificates") or "")),
             "run_directory": str(directory or ""),
-            "release": self._release(value, inventory.of_role("knative")) if verb == "release" else {},
+            "release": {},
+            "experiment": {},
         }
+        if verb in ("release", "experiment"):
+            gated = verb == "experiment" or arguments["gate"] == METRICS
+            shared |= self._moving(value, inventory.of_role("knative"), verb, gated=gated)
         models = [
             {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
             for verb, record in steps
         ]
         return {"changed": False, "models": models}
 
-    def _release(self, value: Callable[..., Any], knative: str) -> dict[str, Any]:
-        """How a version is released, by the variables release_*; PlatformError where they contradict themselves."""
-        rules = {item.name: value(f"release_{item.name}") for item in fields(Rules)}
-        return {
-            "rules": asdict(Rules(**{**rules, "steps": tuple(rules["steps"])})),
-            "alias": value("release_alias"),
+    def _moving(self, value: Callable[..., Any], knative: str, verb: Verb, *, gated: bool) -> dict[str, Any]:
+        """How requests go to another version, by the variables release_*, and how it is decided where that is `gated`.
+
+        An experiment is a release with one share that it decides at; in a release it is the last one below 100 %.
+        Raises PlatformError where variables contradict themselves.
+        """
+        rules = {item.name: value(f"release_{item.name}") for item in fields(Rules) if item.name != "gate"}
+        alias = value("release_alias")
+        experiment: dict[str, Any] = {}
+        if gated:
+            settings = {item.name: value(f"experiment_{item.name}") for item in fields(Experiment)}
+            if verb == "experiment":
+                rules["steps"], alias = [settings["split"], 100], value("experiment_alias")
+            if len(rules["steps"]) > 1:
+                settings["split"] = rules["steps"][-2]
+            experiment = {
+                "settings": asdict(Experiment(**settings)),
+                "prometheus": self._prometheus(value),
+                "demand": "better" if verb == "experiment" else "no worse",
+            }
+            rules["gate"] = settings["split"]
+        checked = Rules(**{**rules, "steps": tuple(rules["steps"])})
+        if gated and len(checked.steps) == 1:
+            raise PlatformError(
+                f"release_steps is {rules['steps']}: the gate {METRICS} compares two versions side by side: allowed "
+                "are steps with one below 100, such as [50, 100]"
+            )
+        release = {
+            "rules": asdict(checked),
+            "alias": alias,
             "knative_namespace": value("knative_namespace", "knative", knative) if knative else "",
         }
+        return {"release": release, "experiment": experiment}
+
+    def _prometheus(self, value: Callable[..., Any]) -> Any:
+        """Where Prometheus answers. Raises PlatformError where there is none."""
+        if not value("__platform_has_monitoring"):
+            raise PlatformError(
+                "it is decided by metrics, which nobody collects here: add the component monitoring to the group "
+                "components of the inventory, or name a Prometheus that is there already (platform_prometheus_url)"
+            )
+        return value("__platform_prometheus")
 
     def _asked(
         self, asked: list[dict[str, Any]], declared: list[dict[str, Any]], inventory: Inventory

@@ -15,7 +15,7 @@ Style = Literal["plain", "good", "bad", "strong", "quiet"]
 Paint = Callable[[str, Style], str]
 Document = Mapping[str, Any]
 
-REPORTED_VERBS = frozenset({"site", "up", "validate", "deploy-model"})
+REPORTED_VERBS = frozenset({"site", "up", "validate", "deploy-model", "release-model", "experiment-model"})
 """The playbooks whose runs end with a report."""
 LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o yaml (base64)"
 COMPONENT_PHASES = frozenset({"render", "wait", "apply", "rollout", "configure", "validate"})
@@ -104,7 +104,15 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         about = f"{model['model']}, version {model['version']}, accuracy {model['accuracy']:.2f} on the held-out rows"
         rows.append(("Model", about, "plain"))
         rows.append(("", f"of run {model['run_id']}, downloaded and compared", "quiet"))
+    for found in document.get("experiments") or []:
+        about = f"version {found['candidate']['version']} against version {found['champion']['version']}"
+        rows.append(("Experiment", f"{found['model']}, {about}: {found['outcome']}", "strong"))
+        rows.append(("", f"{found['reason']}", "plain"))
+        recorded = found["record"]
+        rows.append(("", f"run {recorded['run_id']} of MLflow's experiment {recorded['experiment']}", "quiet"))
     rows += _resources(document)
+    if (drawn := document.get("dashboards")) and report:
+        rows.append(("Dashboards", f"{report.rpartition('/')[0]}/{drawn['page']}  ({alerts_told(drawn)})", "plain"))
     if report:
         rows.append(("Report", report, "plain"))
     width = max((len(name) for name, *_ in rows), default=0) + 2
@@ -116,6 +124,13 @@ def _access(document: Document, report: str, look: Look) -> list[str]:
         ),
         *(f"  {look.paint(COMMAND.ljust(width), 'strong')}{command}" for command in commands[:1]),
     ]
+
+
+def alerts_told(drawn: Mapping[str, Any]) -> str:
+    """What a page of dashboards says of alerts, in a few words."""
+    firing = drawn["firing"]
+    told = f"{len(firing)} alert{'s fire' if len(firing) > 1 else ' fires'}: {', '.join(dict.fromkeys(firing))}"
+    return told if firing else "no alert fires"
 
 
 def _resources(document: Document) -> Iterator[tuple[str, str, Style]]:

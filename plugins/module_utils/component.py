@@ -22,8 +22,10 @@ class Component:
     `templates` is the folder under the role's templates/ that holds the manifests. `requires` maps
     the components it builds on to the variable that names an external endpoint instead ("" where
     there is none); `after` names those that it comes after where the inventory has them. `upstream`
-    are objects of other projects (see upstream.py). `namespaces` maps those it has besides its own to
-    their Pod Security level. `access` says how people reach it.
+    are objects of other projects (see upstream.py). `rules` and `dashboards` are files of the role, which become
+    objects (see observation.py). `namespaces` maps those it has besides its own to their Pod Security level. `access`
+    says how people reach it. `observes` names the component that this one watches, and is `wanted` where anything does:
+    what is not is removed.
     `timeout_seconds` bounds one wait for workloads, `checks_seconds` the quick checks after it.
     """
 
@@ -36,10 +38,14 @@ class Component:
     after: tuple[str, ...] = ()
     namespaces: Mapping[str, str] = field(default_factory=dict)
     upstream: tuple[Mapping[str, Any], ...] = ()
+    rules: str = ""
+    dashboards: str = ""
     secrets: tuple[SecretSpec, ...] = ()
     configure: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()
     access: tuple[Mapping[str, Any], ...] = ()
+    observes: str = ""
+    wanted: bool = True
     timeout_seconds: float = 300.0
     checks_seconds: float = 30.0
 

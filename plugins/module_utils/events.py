@@ -32,7 +32,17 @@ LEFT_SECONDS = 86400
 
 Kind = Literal["begin", "progress", "end"]
 Phase = Literal[
-    "preflight", "cluster", "images", "render", "wait", "apply", "rollout", "configure", "validate", "model"
+    "preflight",
+    "cluster",
+    "images",
+    "render",
+    "wait",
+    "apply",
+    "rollout",
+    "configure",
+    "validate",
+    "model",
+    "dashboards",
 ]
 Event = dict[str, Any]
 

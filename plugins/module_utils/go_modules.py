@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from zipfile import BadZipFile, ZipFile
 
 from ansible.module_utils.urls import Request
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError, without_login
 
 GOPROXY = "https://proxy.golang.org,direct"
 """Go's own default."""
@@ -119,7 +118,7 @@ def archive(pinned: Pin, cache: Path, say: Say, authorities: str = "") -> Iterat
                     yield found
                     return
                 raise PlatformError(
-                    f"{_shown(url)} gave another {pinned} than the one that go.sum pins as {pinned.hash}: "
+                    f"{without_login(url)} gave another {pinned} than the one that go.sum pins as {pinned.hash}: "
                     "it was changed since, on its way or at its source"
                 )
             tried.append(problem)
@@ -201,14 +200,8 @@ def _download(url: str, file: IO[bytes], say: Say, pinned: Pin, authorities: str
                     said = time.monotonic()
                     say(f"downloads {pinned}: {size / CHUNK:.0f} MB")
     except HTTPError as error:
-        return f"{_shown(url)}: {error.code} {error.reason}", error.code in ABSENT
+        return f"{without_login(url)}: {error.code} {error.reason}", error.code in ABSENT
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        return f"{_shown(url)}: {reason}", isinstance(reason, FileNotFoundError)
+        return f"{without_login(url)}: {reason}", isinstance(reason, FileNotFoundError)
     return "", False
-
-
-def _shown(url: str) -> str:
-    """A URL without the login that may stand in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -124,7 +124,7 @@ def prove_external(cluster: Cluster, component: Component, authorities: str) -> 
     """
     checks = parse_checks(component)
     endpoints = external(checks)
-    tried = [check for check in checks if check.name in endpoints]
+    tried = [check for check in checks if check.name in endpoints and check.beforehand]
     causes: dict[External, str] = {}
     for outcome in _run(cluster, component, tried, EXTERNAL_SECONDS, authorities, "preflight"):
         if not outcome["healthy"]:

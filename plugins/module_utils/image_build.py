@@ -160,7 +160,11 @@ class Builder:
     def _build(self, image: Image, label: str, last_compile: bool) -> None:
         started = time.monotonic()
         context = self.work / image.name / "context"
-        shutil.copytree(self.catalogue.folder / image.name, context)
+        folder = self.catalogue.folder / image.name
+        if folder.exists():
+            shutil.copytree(folder, context)
+        else:  # of another image's module
+            context.mkdir(parents=True)
         if image.go:
             with self._step(label, "compiling"):
                 self._compile(image, context / image.name)

@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.errors import Platf
 
 Manifest = dict[str, Any]
 
+OPERATOR = "prometheus-operator"
 COMPONENT_LABEL = "mlops.platform/component"
 CONFIG_HASH = "mlops.platform/config-hash"
 SECRETS_HASH = "mlops.platform/secrets-hash"
@@ -42,6 +43,8 @@ KIND_ORDER = (
     "Service",
 )
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+OPERATED = ("Prometheus", "Alertmanager")
+"""Kinds of which the operator of Prometheus makes a StatefulSet each (https://prometheus-operator.dev)."""
 # API groups that Kubernetes itself serves: everything else is a custom resource.
 BUILT_IN_GROUPS = frozenset(
     f"{name}.k8s.io"
@@ -175,7 +178,7 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
     for manifest in stamped:
         metadata = manifest["metadata"]
         metadata["labels"] = {"app.kubernetes.io/version": version} | (metadata.get("labels") or {}) | labels
-        template = manifest.get("spec", {}).get("template") if manifest["kind"] in WORKLOADS else None
+        template = pod_template(manifest)
         if template is not None:
             pod_metadata = template.setdefault("metadata", {})
             pod_metadata["labels"] = {COMPONENT_LABEL: component} | (pod_metadata.get("labels") or {})
@@ -185,6 +188,28 @@ def stamp(manifests: Iterable[Manifest], component: str, version: str) -> list[M
         if manifest["kind"] == "Job":
             metadata["name"] += _content_suffix(manifest)
     return sorted(stamped, key=place)
+
+
+def pod_template(manifest: Manifest) -> dict[str, Any] | None:
+    """The template of the pods that a workload or a CronJob makes; None for other kinds."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    elif manifest["kind"] not in WORKLOADS:
+        return None
+    template: dict[str, Any] | None = spec.get("template")
+    return template
+
+
+def operated_labels(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that the operator of Prometheus puts on the pods of one of its kinds."""
+    name = {"app.kubernetes.io/name": str(manifest["kind"]).lower(), "app.kubernetes.io/managed-by": OPERATOR}
+    return {**name, "app.kubernetes.io/instance": str(manifest["metadata"]["name"])}
+
+
+def operated_set(manifest: Mapping[str, Any]) -> str:
+    """The name of the StatefulSet that the operator of Prometheus makes of one of its kinds."""
+    return f"{manifest['kind'].lower()}-{manifest['metadata']['name']}"
 
 
 def place(manifest: Mapping[str, Any]) -> int:

@@ -12,7 +12,13 @@ from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.generated_secrets import SecretSpec
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import WORKLOADS, Manifest, writable
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
+    OPERATED,
+    Manifest,
+    operated_labels,
+    pod_template,
+    writable,
+)
 
 HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
@@ -70,11 +76,13 @@ def furnish(manifests: Iterable[Manifest], settings: PodSettings) -> list[Manife
 def _pod(manifest: Manifest) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The metadata and the specification of the pods that an object makes; None where it makes none.
 
-    Envoy Gateway has both in one mapping (https://gateway.envoyproxy.io/docs/api/extension_types/#kubernetespodspec).
+    Envoy Gateway has both in one mapping (https://gateway.envoyproxy.io/docs/api/extension_types/#kubernetespodspec),
+    the operator of Prometheus has a pod's fields among its own.
     """
-    if manifest["kind"] in WORKLOADS:
-        template = manifest["spec"]["template"]
+    if (template := pod_template(manifest)) is not None:
         return template.setdefault("metadata", {}), template["spec"]
+    if manifest["kind"] in OPERATED:
+        return manifest["spec"].setdefault("podMetadata", {}), manifest["spec"]
     if manifest["kind"] == "EnvoyProxy":
         pod: dict[str, Any] = manifest["spec"]["provider"]["kubernetes"]["envoyDeployment"].setdefault("pod", {})
         return pod, pod
@@ -95,9 +103,10 @@ def spread(manifest: Manifest, how: str) -> dict[str, Any]:
     where there are enough. One pod alone and Jobs have nothing to be kept apart from.
     """
     spec = manifest["spec"]
-    if manifest["kind"] not in ("Deployment", "StatefulSet") or spec.get("replicas") == 1:
+    if manifest["kind"] not in ("Deployment", "StatefulSet", *OPERATED) or spec.get("replicas") == 1:
         return {}
-    selector = {"labelSelector": {"matchLabels": spec["selector"]["matchLabels"]}}
+    labels = operated_labels(manifest) if manifest["kind"] in OPERATED else spec["selector"]["matchLabels"]
+    selector = {"labelSelector": {"matchLabels": labels}}
     if how == "preferred":
         return {"topologySpreadConstraints": [_even(HOSTNAME, selector)]}
     apart: dict[str, Any] = {"topologyKey": HOSTNAME, **selector}

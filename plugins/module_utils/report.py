@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.mlops.platform.plugins.module_utils import timeline
 from ansible_collections.mlops.platform.plugins.module_utils.next_steps import next_step
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KEPT_RUNS = 20
 EXIT_STATUS = {"healthy": 0, "unhealthy": 1, "failed": 2}
 """What a run's status means to a shell: all checks passed, one did not, or they could not be made."""
@@ -89,6 +89,8 @@ class RunReport:
     cluster: dict[str, Any] = field(default_factory=dict)
     images_built: list[dict[str, Any]] = field(default_factory=list)
     model: dict[str, Any] = field(default_factory=dict)
+    dashboards: dict[str, Any] = field(default_factory=dict)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
 
     def component(self, name: str) -> ComponentReport:
         """The report of a component, begun when it is first heard of."""
@@ -110,6 +112,10 @@ class RunReport:
             self.images_built += result.get("built", [])
         elif done.action == "example_model" and "model" in result:
             self.model = {key: result[key] for key in ("model", "version", "run_id", "accuracy")}
+        elif done.action == "dashboards" and "page" in result:
+            self.dashboards = {key: result[key] for key in ("page", "panels", "empty", "firing")}
+        if result.get("experiment"):
+            self.experiments.append(result["experiment"])
         if (done.action.startswith("component_") and done.action != "component_survey") or done.action == "model":
             about = result.get("component") or {}
             self.component(str(about.get("name", done.host))).take(done)
@@ -151,6 +157,8 @@ class RunReport:
             "cluster": self.cluster,
             "images_built": self.images_built,
             "model": self.model,
+            "dashboards": self.dashboards,
+            "experiments": self.experiments,
             "failures": self.failures,
             "slowest_tasks": slowest[:10],
             "controller": controller(),

@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.amounts import Part, cpus, memory, totals
-from ansible_collections.mlops.platform.plugins.module_utils.closing import first_causes, title
+from ansible_collections.mlops.platform.plugins.module_utils.closing import alerts_told, first_causes, title
+from ansible_collections.mlops.platform.plugins.module_utils.pages import page
 from ansible_collections.mlops.platform.plugins.module_utils.timeline import RUN_PHASES
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
 TEMPLATE = "report.html.j2"
 LONGEST_VALUE = 600
 LONGEST_LOG_LINE = 400
@@ -27,19 +26,10 @@ NARROWEST_PERCENT = 0.5
 
 def html(document: Mapping[str, Any]) -> str:
     """The page of a report's document. Every value is escaped by the template engine."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        item.__name__: item for item in (seconds, tick, memory, cpus, shown, cut, percent)
-    }
-    environment.filters.update(filters)
     checks = [check for part in document["components"] for check in part["checks"]]
-    return environment.get_template(TEMPLATE).render(
+    return page(
+        TEMPLATE,
+        (seconds, tick, memory, cpus, shown, cut, percent, points, picture, alerts_told),
         report=document,
         causes=[cause(document, failure) for failure in first_causes(document)],
         blocked={item["host"]: item["blocked_by"] for item in document["failures"] if item.get("blocked_by")},
@@ -174,6 +164,16 @@ def tick(value: int) -> str:
 def percent(value: float, of: float) -> str:
     """A share for people and for CSS, at most 100%."""
     return f"{min(100.0, 100 * value / of) if of else 0:.0f}%"
+
+
+def points(share: float) -> str:
+    """A part of 1 in points of a hundred."""
+    return f"{100 * share:.2f}"
+
+
+def picture(svg: str) -> str:
+    """An SVG as the address of an image, in which nothing runs."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def shown(value: Any) -> str:

@@ -28,6 +28,10 @@ MODEL_CRASHES_UNTIL_FINAL = 1
 """The same for the pods of models: all that they depend on was there before them, and each try is a download."""
 
 
+UNRECONCILED = "not Reconciled: "
+"""How it begins what an operator cannot make of an object: often for a moment, and final if it lasts."""
+
+
 @dataclass(frozen=True)
 class State:
     """How far an object is: `failure` is set when waiting longer is of no use, `suspicion` when it is if that lasts."""
@@ -51,6 +55,8 @@ def state(obj: Mapping[str, Any]) -> State:
         "Job": _job,
         "CustomResourceDefinition": _condition("Established"),
         "APIService": _condition("Available"),
+        "Prometheus": _operated,
+        "Alertmanager": _operated,
     }.get(obj["kind"])
     if judge is None:
         return State(target, True, "exists")
@@ -58,7 +64,8 @@ def state(obj: Mapping[str, Any]) -> State:
         message = f"is scaled to 0 replicas, by {somebody}"
         return State(target, False, message, message)
     ready, message, failure = judge(obj)
-    return State(target, ready, message, failure)
+    suspicion = message if message.startswith(UNRECONCILED) else None
+    return State(target, ready, message, failure, suspicion)
 
 
 def seen(obj: Mapping[str, Any]) -> bool:
@@ -136,6 +143,19 @@ def _condition(name: str) -> Any:
         return ready, name if ready else f"not {name}: {condition.get('message', 'no word yet')}", None
 
     return judge
+
+
+def _operated(obj: Mapping[str, Any]) -> Judgement:
+    """What the operator of Prometheus says of one of its kinds; each condition says which generation it is about."""
+    generation, found = obj["metadata"].get("generation", 0), conditions(obj)
+    for name in ("Reconciled", "Available"):
+        condition = found.get(name, {})
+        if condition.get("observedGeneration", 0) < generation:
+            return False, "the operator has not seen the change yet", None
+        if condition.get("status") != "True":
+            said = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+            return False, f"not {name}: {said or 'no word yet'}", None
+    return True, "Available", None
 
 
 def served(service: Mapping[str, Any], made: Mapping[str, Any] | None) -> State:

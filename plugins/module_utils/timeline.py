@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-RUN_PHASES = frozenset({"preflight", "cluster", "images", "model"})
+RUN_PHASES = frozenset({"preflight", "cluster", "images", "model", "dashboards"})
 """Phases of the run as a whole; all others belong to one component."""
 TOLERANCE_SECONDS = 0.001
 

@@ -19,14 +19,16 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiE
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     COMPONENT_LABEL,
+    OPERATED,
     WORKLOADS,
     Manifest,
     identity,
+    operated_set,
     title,
 )
 
 INFERENCE_SERVICE = "InferenceService"
-AWAITED_KINDS = frozenset({*WORKLOADS, "CustomResourceDefinition", "APIService", INFERENCE_SERVICE})
+AWAITED_KINDS = frozenset({*WORKLOADS, *OPERATED, "CustomResourceDefinition", "APIService", INFERENCE_SERVICE})
 REPEAT_SECONDS = 10
 SERVED_SECONDS = 0.1
 """How often the server is asked for its kinds: there is nothing to watch."""
@@ -184,6 +186,8 @@ def inspect(cluster: Cluster, awaited: Sequence[Manifest], component: str) -> li
             states.append(_served(cluster, listed, found))
             continue
         state = rollout.state(found)
+        if not state.ready and found["kind"] in OPERATED:
+            state = _operated(cluster, listed, found, state)
         if not state.ready and found["kind"] in WORKLOADS and rollout.seen(found):
             state = _with_pods(cluster, listed, found, state)
         states.append(state)
@@ -228,6 +232,13 @@ def _served(cluster: Cluster, listed: Listed, service: Object) -> rollout.State:
     if homeless and not any(event.get("reason") in PROMISED for event in listed("v1", "Event", namespace)):
         return replace(explained, suspicion=homeless)
     return explained
+
+
+def _operated(cluster: Cluster, listed: Listed, found: Object, state: rollout.State) -> rollout.State:
+    """The state of what the operator of Prometheus looks after, as the pods of its StatefulSet explain it."""
+    space = found["metadata"]["namespace"]
+    made = cluster.get("apps/v1", "StatefulSet", operated_set(found), space)
+    return _with_pods(cluster, listed, made, state) if made and rollout.seen(made) else state
 
 
 def _newest_pods(listed: Listed, workload: Object) -> list[Mapping[str, Any]]:
@@ -327,7 +338,9 @@ def _place(manifest: Manifest) -> tuple[str, str, str]:
 def _paths(cluster: Cluster, awaited: Sequence[Manifest]) -> set[str]:
     """The collections whose events may end the wait: the awaited objects' and their pods'."""
     places = {_place(item) for item in awaited}
-    places |= {("v1", "Pod", namespace) for _, kind, namespace in places if kind in (*WORKLOADS, INFERENCE_SERVICE)}
+    places |= {
+        ("v1", "Pod", namespace) for _, kind, namespace in places if kind in (*WORKLOADS, *OPERATED, INFERENCE_SERVICE)
+    }
     return {cluster.resource(version, kind).path(namespace or None) for version, kind, namespace in places}
 
 

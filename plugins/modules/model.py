@@ -11,7 +11,8 @@ description:
     predicts in a process of the controller.
   - What cannot be served is refused before anything is touched.
   - Where the description says so, a new version of a model that is served gets its requests step by step, as the
-    variables C(release_*) say, or none where a step cannot be proven.
+    variables C(release_*) say, or none where a step cannot be proven. An experiment, as C(experiment_*) say, decides
+    whether it gets them all.
 options:
   model:
     description: One of the models that M(mlops.platform.models) returns.
@@ -49,6 +50,10 @@ checks:
 release:
   description: From which version to which one, what each step has shown, and what is to be known of aliases.
   returned: when a version was released
+  type: dict
+experiment:
+  description: What an experiment measured and decided, where it is recorded in MLflow, and a plot of it (SVG).
+  returned: when versions were compared by metrics
   type: dict
 access:
   description: Its URL, and a request that can be sent as it is.

@@ -12,10 +12,17 @@ description:
     that were deployed by hand are left alone.
 options:
   verb:
-    description: What is to be done; C(release) is C(provision) step by step, for what is served already.
+    description:
+      - What is to be done; C(release) is C(provision) step by step, for what is served already, and C(experiment) is a
+        release that is decided by metrics.
     type: str
-    choices: [provision, validate, remove, release]
+    choices: [provision, validate, remove, release, experiment]
     default: provision
+  gate:
+    description: What a release must pass besides its own checks; C(metrics) is that an experiment finds it no worse.
+    type: str
+    choices: ["", metrics]
+    default: ""
   asked:
     description:
       - Models besides those of the inventory, in the form of C(platform_models); those of the inventory with other

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
-from ansible_collections.mlops.platform.plugins.module_utils import certificates, events
+from ansible_collections.mlops.platform.plugins.module_utils import certificates, events, observation
 from ansible_collections.mlops.platform.plugins.module_utils import cluster as kubernetes
 from ansible_collections.mlops.platform.plugins.module_utils import manifests as yaml_manifests
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError, without_login
 from ansible_collections.mlops.platform.plugins.module_utils.health import evidence
 from ansible_collections.mlops.platform.plugins.module_utils.pods import PodSettings, furnish, registry_secret
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
@@ -75,7 +75,8 @@ class ComponentAction(PlatformAction):
     def _pull_with_login(self) -> None:
         """Note with which Secret images are pulled; one is made where the registry's login is declared."""
         names = [self.variable("platform_image_pull_secret")]
-        if username := self.variable("platform_image_registry_username"):
+        username = self.variable("platform_image_registry_username")
+        if username and not self.component.observes:  # which has no pods
             registry = str(self.variable("platform_image_registry"))
             password = str(self.variable("platform_image_registry_password"))
             made = registry_secret(self.component, registry, str(username), password)
@@ -94,15 +95,36 @@ class ComponentAction(PlatformAction):
             raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")
         folder = Path(roles[0]) / "templates" / self.component.templates
         own = self._rendered(folder)
+        if self.component.observes and not own:
+            return []  # what is somebody else's is watched by somebody else
+        own += observation.objects(self.component, Path(roles[0]) / "files")
         if not own and not self.component.upstream:
             raise PlatformError(f"component_spec of {self.component.name}: no template {TEMPLATES} in {folder}")
+        own = observation.selectable(own, self.variable("platform_monitor_labels") or {})
         found = [*own, *patch(self._upstream(), self.patches(), f"component_spec of {self.component.name}")]
         yaml_manifests.refuse_doubles(found, f"component_spec of {self.component.name}")
         settings = PodSettings(**(self.variable("__component_pods") or {}), pull_secrets=self.pull_secrets)
         return yaml_manifests.stamp(furnish(found, settings), self.component.name, self.component.version)
 
+    def unwatched(self) -> str:
+        """Why there is nobody yet who would read what watches a component; empty where there is.
+
+        Raises PlatformError where the inventory names somebody who is not there.
+        """
+        kind = (observation.API, "PodMonitor")
+        if not self.component.observes or kind in self.cluster().resources:
+            return ""
+        if url := self.variable("platform_prometheus_url"):
+            raise PlatformError(
+                f"platform_prometheus_url is {without_login(url)}, and the cluster does not know {kind[1]} "
+                f"of {kind[0]}: install the operator of that Prometheus here, or empty the variable"
+            )
+        return f"{self.component.observes} is not watched: monitoring has not been provisioned yet"
+
     def patches(self) -> list[dict[str, Any]]:
         """What the role changes of upstream's objects."""
+        if not self.component.upstream:
+            return []
         return self._rendered(Path(self.task_vars["ansible_parent_role_paths"][0]) / "patches")
 
     def _upstream(self) -> list[dict[str, Any]]:

@@ -84,18 +84,18 @@ class Inventory:
         """What is known of variables, by prefix: the collection, its roles, and those of components from elsewhere."""
         found = {path.name: describe(path, self._load) for path in (COLLECTION / "roles").iterdir() if path.is_dir()}
         found[PLATFORM] = describe(COLLECTION, self._load, PLATFORM)
-        for folder in self._folders.values():
+        for folder in self.folders.values():
             found.setdefault(folder.name, describe(folder, self._load))
         return found
 
     @cached_property
     def components(self) -> dict[str, Description]:
         """The descriptions of the hosts in the group components, as far as they have a role."""
-        found = {name: self.descriptions[folder.name] for name, folder in self._folders.items()}
+        found = {name: self.descriptions[folder.name] for name, folder in self.folders.items()}
         return {name: description for name, description in found.items() if description.is_component}
 
     @cached_property
-    def _folders(self) -> dict[str, Path]:
+    def folders(self) -> dict[str, Path]:
         """The folders of the components' roles; components without one are left out."""
         found: dict[str, Path] = {}
         for name in self.groups.get("components", ()):
@@ -176,14 +176,14 @@ class Inventory:
             yield f"inventory: {name} is not in the group platform, whose variables it needs"
         known = sorted(name for name, description in self.descriptions.items() if description.is_component)
         for name in components:
-            if name not in self._folders:
+            if name not in self.folders:
                 given = self.variables[name].get("component_role")
                 where = self.where(name, "component_role") if given else "inventory"
                 said = f"component_role is {given!r}, a role that is not installed" if given else ""
                 hint = f"{nearest(name, known)} (known are {', '.join(known)})"
                 yield f"{where}: {said or f'unknown component {name!r}{hint}'}"
             elif name not in self.components:
-                yield f"inventory: {name} has the role {self._folders[name].name}, which is not a component"
+                yield f"inventory: {name} has the role {self.folders[name].name}, which is not a component"
         if self.forks < len(components):
             yield (
                 f"ansible.cfg: forks is {self.forks}; components wait for each other: "

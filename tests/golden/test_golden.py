@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import custom_resources
 import pytest
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import External, Service
@@ -24,7 +25,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.http import 
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component, build
 from ansible_collections.mlops.platform.plugins.module_utils.configure import STEPS
 from ansible_collections.mlops.platform.plugins.module_utils.health import parse_checks
-from ansible_collections.mlops.platform.plugins.module_utils.manifests import digest
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import digest, pod_template
+from ansible_collections.mlops.platform.plugins.module_utils.observation import DASHBOARD_LABEL
 from ansible_collections.mlops.platform.plugins.module_utils.upstream import UPSTREAM
 from pod_rules import containers, pod_of, problems
 
@@ -42,6 +44,11 @@ CASES = [
     (inventory, component)
     for inventory, folder in INVENTORIES.items()
     for component in yaml.safe_load((folder / "hosts.yml").read_text())["platform"]["children"]["components"]["hosts"]
+]
+WATCHED = [
+    (inventory, component)
+    for inventory, component in CASES
+    if (inventory, "monitoring") in CASES and (ROOT / "roles" / component / "templates" / "monitoring").is_dir()
 ]
 # What somebody else's pods do.
 WITHOUT_PODS = {("byo", "gateway")}
@@ -160,11 +167,14 @@ def normalised(manifests: Manifests, patches: Manifests) -> str:
 
 
 def brief(manifest: dict[str, Any]) -> dict[str, Any]:
-    """An object as a golden file has it."""
-    module = (manifest["metadata"].get("annotations") or {}).get(UPSTREAM)
+    """An object as a golden file has it: rules and dashboards are files of the role, and are reviewed there."""
+    metadata = manifest["metadata"]
+    module = (metadata.get("annotations") or {}).get(UPSTREAM)
+    if manifest["kind"] == "PrometheusRule" or DASHBOARD_LABEL in (metadata.get("labels") or {}):
+        return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata}
     if not module:
         return manifest
-    names = {key: manifest["metadata"][key] for key in ("namespace", "name") if key in manifest["metadata"]}
+    names = {key: metadata[key] for key in ("namespace", "name") if key in metadata}
     stable = json.loads(TAG.sub("<tag>", json.dumps(manifest)))
     return {"upstream": module, "apiVersion": manifest["apiVersion"], "kind": manifest["kind"],
             "metadata": names, "digest": digest(stable)}  # fmt: skip
@@ -204,10 +214,36 @@ def test_every_secret_that_pods_use_is_made(
     assert used <= made
 
 
-def test_pods_keep_the_rules(manifests: Manifests, case: tuple[str, str]) -> None:
+def test_pods_keep_the_rules(manifests: Manifests, case: tuple[str, str], description: Component) -> None:
     workloads = [item for item in manifests if pod_of(item) is not None]
     assert workloads or case in WITHOUT_PODS, "a component without a workload"
-    assert {item["metadata"]["name"]: problems(item) for item in workloads if problems(item)} == {}
+    levels = description.spaces
+    found = {item["metadata"]["name"]: problems(item, levels[item["metadata"]["namespace"]]) for item in workloads}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize("case", WATCHED, ids="-".join)
+def test_what_watches_is_as_reviewed(folders: dict[str, Path], case: tuple[str, str]) -> None:
+    inventory, component = case
+    path = GOLDEN / inventory / f"{component}-monitoring.yml"
+    text = normalised(read(folders[inventory] / path.name), [])
+    if os.environ.get("GOLDEN_UPDATE"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs: see GOLDEN_UPDATE in {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_custom_resources_are_what_their_definitions_allow(folders: dict[str, Path], inventory: str) -> None:
+    """Definitions are those of the local inventory's components: a site may have its own, but of the same version."""
+    known = custom_resources.schemas(item for path in folders["local"].glob("*.yml") for item in read(path))
+    wrong = [
+        problem
+        for path in sorted(folders[inventory].glob("*.yml"))
+        if not path.name.endswith(".patches.yml")
+        for item in read(path)
+        for problem in custom_resources.problems(item, known)
+    ]
+    assert wrong == []
 
 
 def test_service_accounts_give_no_token(manifests: Manifests) -> None:
@@ -304,11 +340,12 @@ def test_objects_say_whose_they_are(manifests: Manifests, case: tuple[str, str])
 
 def test_every_service_finds_its_pods(manifests: Manifests) -> None:
     """The labels and ports that a Service selects are there."""
-    templates = [item["spec"]["template"] for item in manifests if pod_of(item) is not None]
+    templates = [template for item in manifests if (template := pod_template(item))]
     for service in of_kind(manifests, "Service"):
         selector = (service["spec"].get("selector") or {}).items()
         found = [template for template in templates if selector <= template["metadata"]["labels"].items()]
         boxes = [box for template in found for box in template["spec"]["containers"]]
         ports = {port.get(key) for box in boxes for port in box.get("ports", []) for key in ("name", "containerPort")}
         wanted = {port.get("targetPort", port["port"]) for port in service["spec"]["ports"]}
-        assert not selector or wanted <= ports, service["metadata"]["name"]
+        operated = "prometheus-operator" in dict(selector).values()  # whose pods its operator makes
+        assert not selector or operated or wanted <= ports, service["metadata"]["name"]

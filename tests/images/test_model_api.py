@@ -8,12 +8,10 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +25,9 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.model_api import MlflowModelCheck, ModelApiCheck
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
-from model_api.metrics import OTHER
+from observed.metrics import NUMBER, OTHER
 from prometheus_client.parser import text_string_to_metric_families
+from running import free_port, mlflow_server, python, until
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -36,50 +35,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = [5.1, 3.5, 1.4, 0.2]
 
 
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """What `look` finds when it finds something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(requests.ConnectionError):
-            if found := look():
-                return found
-        time.sleep(0.05)
-    raise AssertionError(f"nothing found within {seconds} s")
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextlib.contextmanager
-def program(*arguments: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program that runs; it is ended at the end."""
-    with log.open("ab") as stream:
-        child = subprocess.Popen(
-            [sys.executable, *arguments], stdout=stream, stderr=stream, start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
-        )  # fmt: skip
-        try:
-            yield child
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an MLflow server with nothing in its registry."""
     folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    arguments = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    arguments += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    url = f"http://127.0.0.1:{port}"
-    with program(*arguments, log=folder / "log", **settings), pytest.MonkeyPatch.context() as patch:
-        until(lambda: requests.get(f"{url}/health", timeout=5).ok, 240)
+    with mlflow_server(folder) as port, pytest.MonkeyPatch.context() as patch:
+        url = f"http://127.0.0.1:{port}"
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         mlflow.set_tracking_uri(url)
         mlflow.set_experiment("model-api")
@@ -145,10 +106,10 @@ def service(folder: Path, tracking: str, name: str, *, awaited: str = "/ready", 
     """The service for the champion of a model, once it answers at the path that is awaited."""
     port = free_port()
     environment = {
-        "PYTHONPATH": str(ROOT / "images" / "model-api"), "MLFLOW_TRACKING_URI": tracking,
+        "PYTHONPATH": f"{ROOT}/images/model-server:{ROOT}/images/model-api", "MLFLOW_TRACKING_URI": tracking,
         "MODEL_API_MODEL_NAME": name, "MODEL_API_PORT": str(port), "MODEL_API_POLL_SECONDS": "1", **settings,
     }  # fmt: skip
-    with program("-m", "model_api", log=folder / "log", **environment) as process:
+    with python("-m", "model_api", log=folder / "log", **environment) as process:
         api = Api(f"http://127.0.0.1:{port}", process, folder / "log")
         until(lambda: api.get(awaited).ok)
         yield api
@@ -232,7 +193,9 @@ def test_requests_and_predictions_are_counted(iris: Api) -> None:
             iris.metric("model_api_requests_total", route="/predict", status="200"),
             iris.metric("model_api_requests_total", route="/predict", status="422"),
             iris.metric("model_api_request_seconds_count", route="/predict"),
-            iris.metric("model_api_predictions_total", **{"class": "0"}),
+            iris.metric("model_predictions_total", model="iris", prediction="0"),
+            iris.metric("model_request_duration_seconds_count", model="iris", code="200"),
+            iris.metric("model_input_values_total", model="iris", feature="petal width (cm)"),
             iris.metric("model_api_requests_total", route=OTHER, status="404"),
         ]
 
@@ -240,7 +203,7 @@ def test_requests_and_predictions_are_counted(iris: Api) -> None:
     assert iris.predict([ROW, ROW]).json()["predictions"] == [0, 0]
     assert iris.predict([["x"]]).status_code == 422
     assert [iris.get(f"/nothing/{number}").status_code for number in range(3)] == [404] * 3
-    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 2, 2, 3]
+    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 2, 2, 1, 2, 3]
     assert iris.metric("model_api_model_info", model="iris", alias="champion") == 1
     assert iris.metric("model_api_model_current") == 1
 
@@ -335,7 +298,8 @@ def test_a_model_without_signature_and_probabilities(registry: str, tmp_path: Pa
         assert isinstance(answer.json()["predictions"][0], float)
         assert "expecting 4 features" in api.predict([ROW[:3]]).json()["error"]
         assert "the model has no signature" in api.predict([["x", 1, 2, 3]]).json()["error"]
-        assert api.metric("model_api_predictions_total", **{"class": OTHER}) == 1
+        assert api.metric("model_predictions_total", prediction=NUMBER) == 1
+        assert api.metric("model_prediction_value_bucket", le="+Inf") == 1
 
 
 def test_more_than_may_wait_is_refused_at_once(registry: str, iris: Api, tmp_path: Path) -> None:
@@ -385,7 +349,7 @@ def test_a_registry_that_is_silent_is_asked_again(registry: str, tmp_path: Path)
 def relay(port: int, target: int) -> Iterator[None]:
     """A way from one port to another, until the end."""
     code = "import sys; from relay import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-    with program("-c", code, str(port), str(target), log=Path(os.devnull), PYTHONPATH=str(Path(__file__).parent)):
+    with python("-c", code, str(port), str(target), log=Path(os.devnull), PYTHONPATH=str(Path(__file__).parent)):
         yield
 
 

@@ -82,6 +82,6 @@ def test_it_renders_what_the_checkout_renders(collections: Path, tmp_path: Path)
     rendered = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "installed").iterdir()}
     inventory = yaml.safe_load((project / "local" / "hosts.yml").read_text(encoding="utf-8"))
     components = inventory["platform"]["children"]["components"]["hosts"]
-    assert {name.partition(".")[0] for name in rendered} == set(components)
+    assert {name.partition(".")[0].removesuffix("-monitoring") for name in rendered} == set(components)
     for name, text in rendered.items():
         assert text == (tmp_path / "checkout" / name).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.closing import Look, closing_lines
 
 CHECK = {
@@ -45,6 +46,21 @@ def test_a_healthy_run_says_where_everything_is() -> None:
         "           of run abc, downloaded and compared",
         "  Report   reports/latest/report.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("firing", "told"),
+    [
+        ([], "no alert fires"),
+        (["Slow"], "1 alert fires: Slow"),
+        (["Down", "Down", "Slow"], "3 alerts fire: Down, Slow"),
+    ],
+)
+def test_the_page_of_dashboards_and_what_fires(firing: list[str], told: str) -> None:
+    drawn = {"page": "dashboards.html", "panels": 9, "empty": [], "firing": firing}
+    assert f"  Dashboards  reports/latest/dashboards.html  ({told})" in closing_lines(
+        document(dashboards=drawn), "reports/latest/report.html"
+    )
 
 
 def test_what_the_platform_takes() -> None:

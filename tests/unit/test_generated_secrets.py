@@ -52,6 +52,25 @@ def made(store: Store, *specs: SecretSpec, check_mode: bool = False) -> list[str
     return ensure(cast(Cluster, store), specs, "web", check_mode)
 
 
+def test_a_bearer_token_is_signed_with_a_generated_key() -> None:
+    spec = SecretSpec("s", "n", ("secret-key",), sign={"token": {"key": "secret-key", "claims": {"sub": "reader"}}})
+    made = complete(spec, {"secret-key": "known"})
+    # What PyJWT makes of it: jwt.encode({"sub": "reader"}, "known", "HS512").
+    said = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJyZWFkZXIifQ"
+    signature = "i_x5mYNn-9LETy3tSmBUmaLx3l0n169uFzd4Hx3j1vmr7Y8Frkb1LDDcEcoJyaHPb2daQ8fzXoe8dBiipwhDug"
+    assert made == {"secret-key": "known", "token": f"{said}.{signature}"}
+    assert complete(spec, made) == made
+    other = complete(spec, {})
+    assert other["token"].startswith(said)
+    assert other["token"] != made["token"]
+
+
+def test_a_token_that_is_signed_with_nothing_is_refused() -> None:
+    spec = SecretSpec("s", "n", ("a",), sign={"token": {"key": "b", "claims": {}}})
+    with pytest.raises(PlatformError, match="s derives a key from 'b', which is none of its keys"):
+        complete(spec, {})
+
+
 def test_generated_values_are_long_and_differ() -> None:
     values = [complete(SecretSpec("s", "n", ("a", "b")), {}) for _ in range(20)]
     every = list(itertools.chain.from_iterable(value.values() for value in values))
@@ -75,6 +94,12 @@ def test_derived_values_are_percent_encoded_and_follow_their_source() -> None:
 def test_dashes_become_underscores_in_references() -> None:
     spec = SecretSpec("s", "n", ("secret-key",), derive={"line": "key={secret_key}"})
     assert complete(spec, {"secret-key": "k"})["line"] == "key=k"
+
+
+def test_a_login_is_hashed_as_files_of_logins_have_it() -> None:
+    spec = SecretSpec("s", "n", ("password",), {"username": "admin"}, {".htpasswd": "{username}:{password:htpasswd}"})
+    # printf 'open sesame' | openssl dgst -sha1 -binary | base64
+    assert complete(spec, {"password": "open sesame"})[".htpasswd"] == "admin:{SHA}W8r/fyL/UzygmbNAjq2HbA67qac="
 
 
 def test_a_reference_to_no_key_is_named() -> None:

@@ -381,6 +381,12 @@ def test_all_is_built_and_only_results_are_kept(build: Callable[..., Builder]) -
     assert not builder.left_over()
 
 
+def test_a_program_of_another_image_s_module_needs_no_folder(build: Callable[..., Builder]) -> None:
+    builder = build(Machine(), gadget={"version": "1.2", "program": True, "go": {"module": "tool"}})
+    assert builder.build(["gadget"]) == ["gadget"]
+    assert builder.catalogue.program_path("gadget", builder.cache).exists()
+
+
 def test_compiled_packages_are_kept_for_programs_of_other_modules(
     build: Callable[..., Builder], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,8 +36,19 @@ def test_reading_is_not_writing(access: str, writes: bool) -> None:
     assert not any("*" in action or "Admin" in action for action in actions)
 
 
+def test_who_reads_metrics_reads_nothing_that_is_stored() -> None:
+    assert statement("metrics") == {"Effect": "Allow", "Action": ["admin:Prometheus"]}
+
+
+def test_who_may_write_alone_sees_nothing() -> None:
+    adding, cleaning = policy(["inputs"], "write")["Statement"]
+    assert set(adding["Action"]) & WRITING == {"s3:PutObject", "s3:AbortMultipartUpload"}
+    assert not {"s3:GetObject", "s3:ListBucket"} & {*adding["Action"], *cleaning["Action"]}
+    assert cleaning["Resource"] == ["arn:aws:s3:::inputs/.mlops-platform-validation/*"]
+
+
 def test_another_kind_of_access_is_refused() -> None:
-    with pytest.raises(PlatformError, match="minio_consumers: access is 'all'; allowed are read, read-write"):
+    with pytest.raises(PlatformError, match="minio_consumers: access is 'all'; allowed are read, write, read-write"):
         policy(["models"], "all")
 
 

@@ -58,7 +58,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     }
     with mlflow.start_run():
         rows = {"columns": list(ROWS.columns), "data": ROWS.iloc[:2].to_numpy().tolist()}
-        mlflow.log_dict({"rows": rows}, "held_out.json")
+        mlflow.log_dict({"rows": rows, "labels": [0, 2]}, "held_out.json")
         mlflow.sklearn.log_model(tree, name="tree", registered_model_name="tree", **logged)
     with mlflow.start_run():
         mlflow.sklearn.log_model(tree, name="bare", registered_model_name="bare", **logged)
@@ -82,7 +82,7 @@ def predicted(name: str, folder: Path, rows: str = "") -> dict[str, Any]:
 @pytest.mark.usefixtures("tracking")
 def test_the_rows_that_a_run_held_out_are_predicted(tmp_path: Path) -> None:
     found = predicted("tree", tmp_path)
-    assert (found["rows"], found["source"]) == (2, "held_out.json of the run")
+    assert (found["rows"], found["labels"], found["source"]) == (2, [0, 2], "held_out.json of the run")
     assert found["request"]["parameters"] == {"content_type": "pd"}
     length = {"name": "length", "shape": [2, 1], "datatype": "FP64", "data": [1.0, 2.0]}
     assert found["request"]["inputs"][0] == length
@@ -91,18 +91,25 @@ def test_the_rows_that_a_run_held_out_are_predicted(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tracking")
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "labels"),
     [
-        ("rows.csv", "length,width\n1.0,0.5\n3.0,0.125\n"),
-        ("rows.json", json.dumps([{"length": 1.0, "width": 0.5}, {"length": 3.0, "width": 0.125}])),
-        ("rows.json", json.dumps({"columns": ["length", "width"], "data": [[1.0, 0.5], [3.0, 0.125]]})),
+        ("rows.csv", "length,width\n1.0,0.5\n3.0,0.125\n", []),
+        ("rows.csv", "length,label,width\n1.0,a,0.5\n3.0,b,0.125\n", ["a", "b"]),
+        ("rows.json", json.dumps([{"length": 1.0, "width": 0.5}, {"length": 3.0, "width": 0.125}]), []),
+        ("rows.json", json.dumps({"columns": ["length", "width"], "data": [[1.0, 0.5], [3.0, 0.125]]}), []),
+        (
+            "rows.json",
+            json.dumps({"rows": [{"length": 1.0, "width": 0.5}, {"length": 3.0, "width": 0.125}], "labels": [0, 1]}),
+            [0, 1],
+        ),
     ],
 )
-def test_the_rows_of_a_file_are_predicted(tmp_path: Path, name: str, content: str) -> None:
+def test_the_rows_of_a_file_are_predicted(tmp_path: Path, name: str, content: str, labels: list[Any]) -> None:
     file = tmp_path / name
     file.write_text(content)
     found = predicted("bare", tmp_path, str(file))
     assert (found["rows"], found["source"], found["outputs"][0]["data"]) == (2, str(file), [0, 1])
+    assert found["labels"] == labels
 
 
 @pytest.mark.usefixtures("tracking")

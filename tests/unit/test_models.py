@@ -172,6 +172,9 @@ def test_the_inference_service_says_which_version_it_serves() -> None:
     assert "nodeSelector" not in predictor
     without_run = inference_service.manifest(replace(IRIS, run_id=""), Settings("iris"), Serving())
     assert "mlops.platform/run-id" not in without_run["metadata"]["labels"]
+    watched = inference_service.manifest(IRIS, Settings("iris"), Serving(labels={"iter8.tools/watch": "true"}))
+    assert watched["metadata"]["labels"] == found["metadata"]["labels"] | {"iter8.tools/watch": "true"}
+    assert watched["metadata"]["annotations"] == found["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
@@ -289,6 +292,56 @@ def test_other_predictions_are_told(expected: list[dict[str, Any]], got: list[di
 
 
 ENTRY = {"name": "iris"}
+INPUTS = {
+    "uri": "s3://model-inputs", "endpoint_url": "http://minio:9000", "region": "us-east-1", "authorities": "",
+    "secret": "minio-model-inputs",
+}  # fmt: skip
+
+
+def logged(**settings: Any) -> dict[str, Any]:
+    model = replace(IRIS, reference="s3://mlflow-artifacts/1/reference.parquet" if settings.get("drift") else "")
+    made = inference_service.manifest(model, Settings("iris", **settings), Serving(inputs=INPUTS))
+    return {item["name"]: item.get("value") or item["valueFrom"]["secretKeyRef"]
+            for item in made["spec"]["predictor"]["model"]["env"] if item["name"].startswith("MODEL_LOG_")}  # fmt: skip
+
+
+def test_a_model_logs_what_it_is_given_where_that_is_asked_for() -> None:
+    assert logged() == {}
+    assert logged(log_inputs=True, log_percent=5) == {
+        "MODEL_LOG_URI": "s3://model-inputs", "MODEL_LOG_ENDPOINT_URL": "http://minio:9000",
+        "MODEL_LOG_REGION": "us-east-1", "MODEL_LOG_PERCENT": "5", "MODEL_LOG_RUN_ID": IRIS.run_id,
+        "MODEL_LOG_ACCESS_KEY": {"name": "minio-model-inputs", "key": "access-key"},
+        "MODEL_LOG_SECRET_KEY": {"name": "minio-model-inputs", "key": "secret-key"},
+    }  # fmt: skip
+    assert logged(drift=True)["MODEL_LOG_REFERENCE"] == "s3://mlflow-artifacts/1/reference.parquet"
+
+
+class Listed:
+    """An MLflow whose runs have logged some files."""
+
+    def __init__(self, *files: str) -> None:
+        self.files = [{"path": name} for name in files]
+
+    def call(self, method: str, path: str, **fields: object) -> dict[str, Any]:
+        assert (method, path, fields) == ("GET", "artifacts/list", {"run_id": IRIS.run_id})
+        return {"root_uri": f"mlflow-artifacts:/1/{IRIS.run_id}/artifacts", "files": self.files}
+
+
+def test_the_training_rows_are_found_in_the_run() -> None:
+    where = f"s3://mlflow-artifacts/1/{IRIS.run_id}/artifacts"
+    for name in ("reference.parquet", "reference.json"):
+        api: Any = Listed("model", name)
+        assert registry.reference(api, IRIS, "s3://mlflow-artifacts") == f"{where}/{name}"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [(IRIS, r"its run .* logged model; log the training rows"), (replace(IRIS, run_id=""), "it was logged in no run")],
+)
+def test_a_model_without_training_rows_is_refused(model: Any, said: str) -> None:
+    api: Any = Listed("model")
+    with pytest.raises(PlatformError, match=said):
+        registry.reference(api, model, "s3://mlflow-artifacts")
 
 
 @pytest.mark.parametrize(
@@ -309,6 +362,11 @@ ENTRY = {"name": "iris"}
          "set min_replicas to 1"),
         ([ENTRY | {"rows": "/nowhere.csv"}], Serving(), "platform_models[0].rows", "no such file"),
         ([ENTRY], Serving(mlflow_runtime=False), "platform_models[0].runtime", "give a runtime of your own"),
+        ([ENTRY | {"log_inputs": True}], Serving(), "platform_models[0].log_inputs", "needs kserve_inputs_secret"),
+        ([ENTRY | {"log_inputs": True, "runtime": "own"}], Serving(inputs=INPUTS), "platform_models[0].runtime",
+         "by the platform's own runtime alone"),
+        ([ENTRY | {"drift": True}], Serving(inputs=INPUTS), "platform_models[0].drift", "add the component drift"),
+        ([ENTRY | {"log_percent": 0}], Serving(), "platform_models[0].log_percent", "allowed are 1 to 100"),
     ],
 )  # fmt: skip
 def test_models_that_contradict_themselves_are_refused(

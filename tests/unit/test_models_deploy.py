@@ -129,7 +129,7 @@ def test_a_runtime_of_the_sites_own_loads_what_it_loads() -> None:
 def test_the_first_row_of_a_request() -> None:
     column = {"name": "a", "shape": [3, 1], "datatype": "FP64", "data": [1, 2, 3]}
     tensor = {"name": "b", "shape": [2, 2, 2], "datatype": "FP64", "data": [1, 2, 3, 4, 5, 6, 7, 8]}
-    found = predict.first_row({"parameters": {"content_type": "pd"}, "inputs": [column, tensor]})
+    found = predict.row({"parameters": {"content_type": "pd"}, "inputs": [column, tensor]})
     assert found == {
         "parameters": {"content_type": "pd"},
         "inputs": [column | {"shape": [1, 1], "data": [1]}, tensor | {"shape": [1, 2, 2], "data": [1, 2, 3, 4]}],

@@ -67,6 +67,27 @@ def test_settings_reach_the_proxies_that_envoy_gateway_makes() -> None:
     }
 
 
+def test_settings_reach_the_pods_of_prometheus_and_alertmanager() -> None:
+    given = {"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": {"name": "platform"}}
+    spec = {"replicas": 2, "podMetadata": {"labels": {"own": "1"}}, "securityContext": {"runAsUser": 1}}
+    settings = PodSettings(
+        node_selector={"pool": "ml"}, pod_labels={"team": "ml"}, pull_secrets=["registry"], any_user=True
+    )
+    (done,) = furnish([{**given, "spec": spec}], settings)
+    found = done["spec"]
+    assert found["podMetadata"]["labels"] == {"own": "1", "team": "ml"}
+    assert (found["nodeSelector"], found["imagePullSecrets"]) == ({"pool": "ml"}, [{"name": "registry"}])
+    assert found["securityContext"] == {}
+    (constraint,) = found["topologySpreadConstraints"]
+    assert constraint["labelSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "prometheus",
+        "app.kubernetes.io/managed-by": "prometheus-operator",
+        "app.kubernetes.io/instance": "platform",
+    }
+    (alone,) = furnish([{**given, "spec": {"replicas": 1}}], PodSettings(spread="required"))
+    assert "affinity" not in alone["spec"]
+
+
 def test_the_cluster_may_choose_the_user_of_a_pod() -> None:
     manifest = workload(
         "Deployment",

@@ -188,7 +188,7 @@ def test_types_are_strict(option: dict[str, Any], value: Any, fault: tuple[str, 
 @pytest.mark.parametrize(
     ("change", "where", "said"),
     [
-        ({"access": "all"}, "minio_consumers[0].access", "allowed are read, read-write"),
+        ({"access": "all"}, "minio_consumers[0].access", "allowed are read, write, read-write"),
         ({"namespace": "No"}, "minio_consumers[0].namespace", "a DNS label"),
         ({"buckets": "abc"}, "minio_consumers[0].buckets", "a list"),
         ({"buckets": ["abc", "x y z"]}, "minio_consumers[0].buckets[1]", "3 to 63"),
@@ -296,9 +296,8 @@ def test_the_table_of_versions_allows_the_pins() -> None:
 
 def test_every_variable_of_the_platform_is_described() -> None:
     specs = yaml.safe_load((ROOT / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    described = {
-        name for name in specs["argument_specs"]["main"]["options"] if name.startswith(("platform_", "release_"))
-    }
+    prefixes = ("platform_", "release_", "experiment_")
+    described = {name for name in specs["argument_specs"]["main"]["options"] if name.startswith(prefixes)}
     defaults: set[str] = set()
     for path in (ROOT / "group_vars" / "all").glob("*.yml"):
         defaults |= set(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -256,6 +256,19 @@ def test_how_many_pods_there_will_be() -> None:
     }
 
 
+def test_prometheus_needs_pods_and_volumes_though_its_operator_makes_them() -> None:
+    claim = {"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}}
+    spec = {"replicas": 2, "resources": {"requests": {"cpu": "1"}}, "storage": {"volumeClaimTemplate": claim}}
+    metadata = {"name": "platform", "namespace": "mlops"}
+    found = needed({"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": metadata, "spec": spec})
+    (pods,) = found.pods
+    assert (pods.count, pods.requests) == (2, {"cpu": 1.0, "pods": 1.0})
+    assert [(claim.name, claim.size, claim.storage_class) for claim in found.claims] == [
+        ("prometheus-platform-db-prometheus-platform-0", 5 * 1024**3, "fast"),
+        ("prometheus-platform-db-prometheus-platform-1", 5 * 1024**3, "fast"),
+    ]
+
+
 def room(wanted: Needs, nodes: list[dict[str, Any]], pods: list[dict[str, Any]] | None = None) -> list[str]:
     return capacity.problems([wanted], capacity.nodes_with_room(nodes, pods or [], {("mlops", "search")}))
 

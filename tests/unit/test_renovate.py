@@ -30,8 +30,8 @@ KEYS = {
     "": {"$schema", "customManagers", "enabledManagers", "extends", "packageRules", "pip_requirements",
          "postUpdateOptions"},
     "customManagers": {"customType", "description", "extractVersionTemplate", "managerFilePatterns", "matchStrings"},
-    "packageRules": {"description", "enabled", "groupName", "matchDatasources", "matchFileNames", "matchPackageNames",
-                     "registryUrls", "versioning"},
+    "packageRules": {"allowedVersions", "description", "enabled", "groupName", "matchDatasources", "matchFileNames",
+                     "matchPackageNames", "registryUrls", "versioning"},
     "pip_requirements": {"description", "managerFilePatterns"},
 }  # fmt: skip
 
@@ -67,8 +67,8 @@ def test_managers_look_at_the_files_of_the_pins() -> None:
     assert files(ENVIRONMENT) == {".config/execution-environment.yml"}
     assert files(RULES["pip_requirements"]) == {
         "images/envoy/requirements.in", "images/kserve-storage-initializer/requirements.in",
-        "images/mlflow/requirements.in", "images/model-server/requirements.in", "images/static/requirements.in",
-        "tools/uv.in",
+        "images/mlflow/requirements.in", "images/model-drift/requirements.in", "images/model-server/requirements.in",
+        "images/static/requirements.in", "tools/uv.in",
     }  # fmt: skip
 
 

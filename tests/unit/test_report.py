@@ -17,7 +17,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.report import (
     write,
     write_all,
 )
-from report_documents import CHECK, STARTED, empty_run, failed_run, healthy_run, outcome
+from report_documents import CHECK, STARTED, empty_run, experiment_run, failed_run, healthy_run, outcome
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -39,7 +39,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("document", [healthy_run(), failed_run(), empty_run()])
+@pytest.mark.parametrize("document", [healthy_run(), failed_run(), empty_run(), experiment_run()])
 def test_documents_are_what_the_schema_says(document: dict[str, Any]) -> None:
     VALIDATOR.validate(document)
 

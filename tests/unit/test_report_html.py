@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils import report_html
 from ansible_collections.mlops.platform.plugins.module_utils.report_html import html
-from report_documents import HOSTILE, empty_run, failed_run, healthy_run
+from report_documents import HOSTILE, empty_run, experiment_run, failed_run, healthy_run
 
 VOID = {"col", "meta", "link", "br", "img", "input", "hr"}
 LARGEST_BYTES = 200_000
@@ -48,15 +48,18 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-@pytest.mark.parametrize("document", [healthy_run(), failed_run(), failed_run(HOSTILE), empty_run()])
+@pytest.mark.parametrize(
+    "document", [healthy_run(), failed_run(), failed_run(HOSTILE), empty_run(), experiment_run(model=HOSTILE)]
+)
 def test_it_is_whole_and_stands_alone(document: dict[str, Any]) -> None:
     text = html(document)
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object"} & {name for name, _ in page.elements}
+    assert not {"script", "link", "iframe", "object"} & {name for name, _ in page.elements}
+    assert all(str(item["src"]).startswith("data:image/svg+xml;base64,") for item in page.all("img"))
     assert not re.findall(r"url\(|@import|@font-face", text)
     assert [name for _, attributes in page.elements for name in attributes if name.startswith("on")] == []
     outside = [item["href"] for item in page.all("a") if not str(item["href"]).startswith(("#", "http://10."))]
-    assert outside == ["report.json", "junit.xml"]
+    assert outside == ["dashboards.html"] * bool(document["dashboards"]) + ["report.json", "junit.xml"]
     ids = [str(attributes["id"]) for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     named = [str(attributes["aria-labelledby"]) for _, attributes in page.elements if "aria-labelledby" in attributes]
@@ -77,7 +80,7 @@ def test_everything_of_a_healthy_run_is_told() -> None:
         "critical path", "check 1", "web:80/", "200", "as expected", "Service ml/minio", "r/mlflow:1", "Wave 2",
         "minio (1 min 15 s)", "50m", "256 Mi", "1 Gi", "512 Mi", "node1", "2 CPU, 16 Gi of memory, 110 pods",
         "models:/iris@champion", "0.97", "login: Secret ml/minio-admin", "do component_health", "standard",
-        f"sha256:{'0' * 64}",
+        f"sha256:{'0' * 64}", "dashboards.html", "58 panels, 1 alert fires: TargetDown",
     ):  # fmt: skip
         assert told in text, told
     assert "What failed" not in text
@@ -169,3 +172,13 @@ def test_seconds(value: float, text: str) -> None:
 )  # fmt: skip
 def test_what_was_observed(value: object, text: str) -> None:
     assert report_html.shown(value) == text
+
+
+@pytest.mark.parametrize(("bad", "said"), [(40, "Promoted"), (118, "Undecided"), (400, "Rejected")])
+def test_an_experiment_is_told_with_its_numbers_and_a_picture(bad: int, said: str) -> None:
+    document = experiment_run(bad)
+    page = Page(html(document))
+    assert f"{said}: iris, version 2 against version 1" in page.text
+    assert " ".join(document["experiments"][0]["reason"].split()) in " ".join(page.text.split())
+    assert "8.00 % 120 of 1500" in page.text
+    assert len(page.all("img")) == 1

@@ -31,6 +31,16 @@ def live(kind: str, *, generation: int = 2, spec: Any = None, **status: Any) -> 
     }
 
 
+def operated(*, seen: int = 2, reconciled: str = "True", available: str = "True") -> dict[str, Any]:
+    said: dict[str, Any] = {"Reconciled": reconciled, "Available": available}
+    why = {
+        "Reconciled": {"reason": "ReconciliationFailed", "message": "no such StorageClass"},
+        "Available": {"reason": "NoPodReady", "message": ""},
+    }
+    conditions = [{"type": name, "status": said[name], "observedGeneration": seen, **why[name]} for name in said]
+    return live("Prometheus", conditions=conditions)
+
+
 def deployment(**status: Any) -> dict[str, Any]:
     return live("Deployment", **{"observedGeneration": 2, **status})
 
@@ -111,6 +121,11 @@ READY = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
             False,
             "not Available: no pod",
         ),
+        # What the operator of Prometheus looks after says which generation it speaks of
+        (operated(), True, "Available"),
+        (operated(seen=1), False, "the operator has not seen the change yet"),
+        (live("Alertmanager"), False, "the operator has not seen the change yet"),
+        (operated(available="False"), False, "not Available: NoPodReady"),
         # What is there is ready
         (live("Service"), True, "exists"),
     ],
@@ -142,6 +157,12 @@ def test_state_of_each_kind(obj: dict[str, Any], ready: bool, message: str) -> N
 def test_what_waiting_does_not_help_is_a_failure(obj: dict[str, Any], failure: str) -> None:
     found = state(obj)
     assert (found.ready, found.failure) == (False, failure)
+
+
+def test_what_an_operator_cannot_make_of_an_object_is_final_if_it_lasts() -> None:
+    found = state(operated(reconciled="False"))
+    assert found.suspicion == found.message == "not Reconciled: ReconciliationFailed: no such StorageClass"
+    assert (found.ready, found.failure) == (False, None)
 
 
 def test_a_ready_deployment_has_not_failed_whatever_it_once_said() -> None:

@@ -12,15 +12,19 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from observed.metrics import OTHER
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model_api.metrics import OTHER, Metrics
+from model_api.metrics import Metrics
 from model_api.rows import COMPLAINTS, Unfit
 from model_api.serving import Serving
 from model_api.settings import Settings
+
+PREDICT = "/predict"
+"""The route whose requests are the model's own."""
 
 
 class PredictRequest(BaseModel):
@@ -48,9 +52,10 @@ class PredictAnswer(BaseModel):
 class Watch:
     """Counts and times every request, and refuses bodies of more than `max_body_bytes` before they are read whole."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, serving: Serving, max_body_bytes: int) -> None:
         self._app = app
         self._metrics = metrics
+        self._serving = serving
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +88,10 @@ class Watch:
             await app(scope, limited, noted)
         finally:
             route = getattr(scope.get("route"), "path", OTHER)
-            self._metrics.answered(route, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.answered(route, status, seconds)
+            if route == PREDICT and (model := self._serving.model):
+                self._metrics.models.answered(model.version.name, model.version.label, status, seconds)
 
 
 def problem(
@@ -106,7 +114,7 @@ def create(settings: Settings) -> FastAPI:
         serving.stop()
 
     app = FastAPI(title="Model API", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Watch, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Watch, metrics=metrics, serving=serving, max_body_bytes=settings.max_body_bytes)
 
     @app.get("/health", response_model=None)
     async def health() -> dict[str, Any]:
@@ -118,7 +126,7 @@ def create(settings: Settings) -> FastAPI:
         """Ready for predictions: a model is loaded."""
         return problem(503, serving.reason) if serving.reason else JSONResponse({"status": "ready"})
 
-    @app.post("/predict", response_model=PredictAnswer)
+    @app.post(PREDICT, response_model=PredictAnswer)
     async def predict(body: PredictRequest) -> Response:
         """Predict rows of values."""
         started = time.perf_counter()
@@ -132,7 +140,7 @@ def create(settings: Settings) -> FastAPI:
             said = f"{settings.max_waiting} requests wait already, which is the limit: try again later"
             return problem(503, said, headers={"Retry-After": "1"})
         found = await to_thread.run_sync(model.predict, body.features, limiter=limiter)
-        metrics.predicted(found.predictions, model.classes)
+        metrics.models.predicted(model.version.name, model.version.label, found.rows, found.values)
         return JSONResponse(
             {
                 "predictions": found.predictions,

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
-
+from observed.metrics import SECONDS, ModelMetrics
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Bounds of the histogram: close together where a goal of 100 ms is missed or met."""
-MOST_CLASSES = 100
-OTHER = "other"
 
 
 class Metrics:
-    """The metrics of one application, in a registry of their own."""
+    """The metrics of one application, in a registry of their own; `models` are those that every served model has."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,10 +19,7 @@ class Metrics:
             "model_api_request_seconds", "Time from a request's first byte to its answer.", ["route"], buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
-        self._predictions = Counter(
-            "model_api_predictions", "Rows predicted, by class; without classes all are 'other'.", ["class"],
-            registry=self.registry,
-        )  # fmt: skip
+        self.models = ModelMetrics(self.registry)
         self._loads = Counter(
             "model_api_loads", "Attempts to load a model, by result.", ["result"], registry=self.registry
         )
@@ -48,13 +38,6 @@ class Metrics:
         """A request to `route` (its template, so that their number is bounded) was answered."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
-
-    def predicted(self, predictions: Iterable[Any], classes: Sequence[Any] | None) -> None:
-        """Rows were predicted by a model with these classes."""
-        known = set(classes[:MOST_CLASSES]) if classes else set()
-        for value in predictions:
-            name = str(value) if not isinstance(value, list) and value in known else OTHER
-            self._predictions.labels(name).inc()
 
     def tried(self, *, loaded: bool) -> None:
         """A model was loaded, or could not be."""

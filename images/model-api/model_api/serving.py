@@ -65,10 +65,15 @@ def find(client: MlflowClient, uri: str) -> Version:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One prediction a row, the probability of each class where the model knows them, and its classes."""
+    """One prediction a row, and the probability of each class where the model knows them.
+
+    `rows` are what the model was given, `values` what it gave back, as its own types have them.
+    """
 
     predictions: list[Any]
     probabilities: list[list[float]] | None
+    rows: Any
+    values: Any
 
 
 class Model:
@@ -95,14 +100,14 @@ class Model:
         """The predictions of rows of values, in the order of the signature's columns. Raises Unfit."""
         data = self._read(rows)
         try:
-            predictions = _plain(self._pyfunc.predict(data))
+            values = self._pyfunc.predict(data)
         except (ValueError, TypeError, MlflowException) as error:
             # MLflow refuses what does not fit the signature; a model without one refuses in its own words.
             if self.signature and not isinstance(error, MlflowException):
                 raise
             raise Unfit([Complaint("features", " ".join(str(error).split())[:REASON_LENGTH])]) from error
         probabilities = _plain(self._predict_proba(data)) if self._predict_proba else None
-        return Prediction(predictions, probabilities)
+        return Prediction(_plain(values), probabilities, data, values)
 
     def described(self) -> dict[str, Any]:
         """The model for people and programs, as /model/info has it."""

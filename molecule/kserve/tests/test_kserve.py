@@ -149,6 +149,25 @@ def test_models_predict_what_they_predict_themselves(cluster: Cluster, models: l
         assert np.ravel(answer.json()["outputs"][0]["data"]).tolist() == model.classes, model
 
 
+def test_models_count_what_they_are_asked(cluster: Cluster, models: list[Model]) -> None:
+    for model in models:
+        (pod,) = pods(cluster, model)
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:8082/proxy/metrics"
+        text = str(cluster.request("GET", path, accept="*/*"))
+
+        def total(name: str, *labels: str, text: str = text, own: str = f'model="{model.name}"') -> float:
+            lines = [line for line in text.splitlines() if line.startswith(f"{name}{{") and own in line]
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in labels))
+
+        asked = total("model_request_duration_seconds_count", 'code="200"')
+        assert asked >= 1, text
+        assert total("model_predictions_total") == asked * len(ROWS)
+        for kind in set(model.classes):
+            assert total("model_predictions_total", f'prediction="{kind}"') == asked * model.classes.count(kind)
+        assert total("model_input_values_total") == asked * ROWS.size
+        assert total("model_input_positive_sum_total", 'feature="2"') == pytest.approx(asked * ROWS[:, 2].sum())
+
+
 def test_an_idle_connection_is_kept_for_the_proxy_that_uses_it_again(cluster: Cluster, models: list[Model]) -> None:
     (direct,) = [model for model in models if model.mode == "Standard"]
     with Forwards(cluster) as forwards:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
     from types_boto3_s3.client import S3Client
 
-BUCKETS = ["datasets", "experiments", "mlflow-artifacts", "models"]
+BUCKETS = ["datasets", "drift-reports", "experiments", "mlflow-artifacts", "model-inputs", "models"]
 OWN = "mlflow-artifacts"
 NAMESPACE = "mlops"
 
@@ -168,3 +168,16 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "edge": True,
         "console at the edge": True,
     }
+
+
+def test_prometheus_reads_what_is_counted_and_nothing_that_is_stored(
+    endpoint: str, secret: Callable[[str], dict[str, str]]
+) -> None:
+    login = secret("minio-prometheus")
+    url = f"{endpoint}/minio/metrics/v3"
+    counted = requests.get(url, headers={"Authorization": f"Bearer {login['token']}"}, timeout=30)
+    assert counted.status_code == 200
+    assert "minio_cluster_health_drives_count 1" in counted.text
+    assert requests.get(url, timeout=30).status_code == 403
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client(endpoint, login).list_objects_v2(Bucket=OWN)

@@ -136,3 +136,14 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "logins are refused": True,
         "edge": True,
     }
+
+
+def test_prometheus_reads_what_is_counted_and_is_no_administrator(url: str, secret: Secret) -> None:
+    login = secret("mlflow-prometheus")
+    user = (login["username"], login["password"])
+    counted = requests.get(f"{url}/metrics", auth=user, timeout=30)
+    assert counted.status_code == 200
+    assert "mlflow_http_request_total" in counted.text
+    assert requests.get(f"{url}/metrics", timeout=30).status_code == 401
+    new = {"username": "somebody", "password": secrets.token_hex(16)}
+    assert requests.post(f"{url}/api/2.0/mlflow/users/create", json=new, auth=user, timeout=30).status_code == 403

@@ -137,3 +137,14 @@ def test_the_report_says_the_same(checks: Callable[[str], dict[str, Any]]) -> No
         "settings": True,
         "mlflow needs its password": True,
     }
+
+
+def test_the_exporter_reads_statistics_and_no_data(login: Login, secret: Callable[[str], dict[str, str]]) -> None:
+    values = secret("postgresql-exporter")
+    with login(values["username"], values["password"], "postgres") as session:
+        assert rows(session, "SELECT pg_database_size('mlflow') > 0") == [(True,)]
+        query = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole"
+        assert rows(session, query) == [("pg_monitor",)]
+    refused = pytest.raises(psycopg2.OperationalError, match='permission denied for database "mlflow"')
+    with refused, login(values["username"], values["password"]):
+        pass

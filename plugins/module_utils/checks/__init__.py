@@ -8,13 +8,19 @@ Adding a type: a frozen dataclass of its parameters with a `run` method, listed 
 from __future__ import annotations
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.admission import WebhookCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.alerts import (
+    AlertFiresCheck,
+    AlertmanagerAlertCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.drift import DriftCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.iter8 import Iter8RoutemapCheck, Iter8UsersCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.knative import (
     KnativeScaleCheck,
     KnativeServiceCheck,
@@ -26,6 +32,11 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.kserve impor
 )
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowAccessCheck, MlflowRunCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.model_api import MlflowModelCheck, ModelApiCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.prometheus import (
+    PrometheusQueryCheck,
+    PrometheusRulesCheck,
+    PrometheusTargetsCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import (
     S3AccessCheck,
     S3DeniedCheck,
@@ -41,6 +52,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 CHECKS: dict[str, type[Check]] = {
     "certificate": CertificateCheck,
     "dns": DnsCheck,
+    "drift": DriftCheck,
     "edge": EdgeCheck,
     "http": HttpCheck,
     "knative_service": KnativeServiceCheck,
@@ -57,9 +69,16 @@ CHECKS: dict[str, type[Check]] = {
     "kserve_pod": KservePodCheck,
     "kserve_runtimes": KserveRuntimesCheck,
     "inference": InferenceCheck,
+    "iter8_users": Iter8UsersCheck,
+    "iter8_routemap": Iter8RoutemapCheck,
     "mlflow_run": MlflowRunCheck,
     "mlflow_access": MlflowAccessCheck,
     "mlflow_model": MlflowModelCheck,
     "model_api": ModelApiCheck,
     "autoscaler": AutoscalerCheck,
+    "alert_fires": AlertFiresCheck,
+    "alertmanager_alert": AlertmanagerAlertCheck,
+    "prometheus_query": PrometheusQueryCheck,
+    "prometheus_rules": PrometheusRulesCheck,
+    "prometheus_targets": PrometheusTargetsCheck,
 }

@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
-from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError, without_login
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
 T = TypeVar("T")
@@ -39,6 +39,10 @@ class CheckFailed(Exception):
         super().__init__(message)
         self.observed = observed
         self.expected = expected
+
+
+class NotYet(CheckFailed):
+    """A check that saw what may still become what it expects: what is loaded, scraped, made by somebody else."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Access:
             host, port = self.reached(parts.hostname or "", parts.port or 80)
             if parts.scheme == "https" or host == parts.hostname:
                 return service.url.rstrip("/")
+            host = "".join(parts.netloc.rpartition("@")[:2]) + host
         return f"http://{host}:{port}"
 
     def secret(self, name: str, *keys: str) -> list[str]:
@@ -122,7 +127,7 @@ class Service:
 
 @dataclass(frozen=True)
 class External:
-    """A service that is not the platform's own: its URL without a login, and the variables that declare it.
+    """A service that is not the platform's own: its URL, whose login is not shown, and the variables that declare it.
 
     `login` are the variables of user and password, `place` that of the bucket or database; those that are not said are
     `variable`, which declares the URL.
@@ -134,7 +139,7 @@ class External:
     place: str = ""
 
     def __str__(self) -> str:
-        return self.url
+        return without_login(self.url)
 
 
 Endpoint = Service | External
@@ -159,6 +164,8 @@ class Check(ABC):
     service: Endpoint
     full: bool = field(default=False, kw_only=True)
     premise: bool = field(default=False, kw_only=True)
+    beforehand: ClassVar[bool] = True
+    """Whether what is not the platform's own can be proven before anything is applied."""
 
     @property
     def target(self) -> str:

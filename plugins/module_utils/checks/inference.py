@@ -74,16 +74,19 @@ class InferenceCheck(Check):
         return f"{same}, {seconds * 1000:.0f} ms {way}", same
 
     @contextlib.contextmanager
-    def client(self, access: Access) -> Iterator[predict.V2Client]:
-        """A client of the endpoint: as people outside have it, or inside the cluster where there is no edge."""
+    def client(self, access: Access, at_once: int = CONNECTIONS) -> Iterator[predict.V2Client]:
+        """A client of the endpoint: as people outside have it, or inside the cluster where there is no edge.
+
+        It keeps `at_once` connections.
+        """
         if self.edge:
             service = Service.parse(self.edge.get("service"), self.name)
             outside = build(EdgeCheck, {**self.edge, "name": self.name, "service": service}, self.name)
             # The route stands beside the Service that it leads to.
-            with outside.connections(replace(access, namespace=self.service.namespace), CONNECTIONS) as pool:
+            with outside.connections(replace(access, namespace=self.service.namespace), at_once) as pool:
                 yield predict.V2Client(pool, outside.host, self.endpoint)
         else:
-            with urllib3.HTTPConnectionPool(*access.address(self.service), maxsize=CONNECTIONS) as pool:
+            with urllib3.HTTPConnectionPool(*access.address(self.service), maxsize=at_once) as pool:
                 yield predict.V2Client(pool, self.host, self.endpoint)
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 import re
 
 import psycopg2
-from ansible_collections.mlops.platform.plugins.module_utils.checks.base import CheckFailed
+from ansible_collections.mlops.platform.plugins.module_utils.alertmanager import AlertmanagerError
+from ansible_collections.mlops.platform.plugins.module_utils.checks.base import CheckFailed, NotYet
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import NobodyReady
+from ansible_collections.mlops.platform.plugins.module_utils.prometheus import PrometheusError
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
 PASSING_STATUS = frozenset({408, 425, 429, 502, 503, 504})
@@ -27,8 +29,12 @@ DENIED = "denied the request"
 
 def lasting(error: Exception) -> bool:
     """Whether trying again is of no use: a service said why it does not do its work, or what it needs is missing."""
+    if isinstance(error, NotYet):
+        return False
     if isinstance(error, CheckFailed):
         return error.observed not in PASSING_STATUS if isinstance(error.observed, int) else True
+    if isinstance(error, (AlertmanagerError, PrometheusError)):
+        return error.status not in PASSING_STATUS
     if isinstance(error, ClientError):
         return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in PASSING_STATUS
     if isinstance(error, psycopg2.Error):

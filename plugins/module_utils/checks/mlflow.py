@@ -57,6 +57,19 @@ class MlflowApi:
         return answer
 
 
+def experiment(api: MlflowApi, name: str, *, create: bool = True) -> str:
+    """The id of an experiment, made where it is not there, restored where it was deleted; "" for none to be made."""
+    try:
+        found = api.call("GET", "experiments/get-by-name", experiment_name=name)["experiment"]
+    except CheckFailed as error:
+        if error.observed != 404:
+            raise
+        return str(api.call("POST", "experiments/create", name=name)["experiment_id"]) if create else ""
+    if found["lifecycle_stage"] == "deleted" and create:
+        api.call("POST", "experiments/restore", experiment_id=found["experiment_id"])
+    return str(found["experiment_id"])
+
+
 @dataclass(frozen=True)
 class MlflowRunCheck(Check):
     """Log a run with parameter, metric and artifact; register it as a model; find it by its alias; compare bytes.
@@ -70,27 +83,27 @@ class MlflowRunCheck(Check):
     def run(self, access: Access) -> tuple[object, object]:
         username, password = access.secret(self.credentials, "username", "password")
         api = MlflowApi(access.url(self.service), username, password)
-        with _probe_run(api) as (experiment, run):
+        with _probe_run(api) as (place, run):
             metric, content = secrets.randbelow(1 << 30) / 8, secrets.token_bytes(PROBE_BYTES)
             api.call("POST", "runs/log-parameter", run_id=run, key="purpose", value="validation")
             api.call("POST", "runs/log-metric", run_id=run, key="probe", value=metric, timestamp=_now())
             data = api.call("GET", "runs/get", run_id=run)["run"]["data"]
             expect([item["value"] for item in data["params"]], ["validation"], "the parameter read back differs")
             expect([item["value"] for item in data["metrics"]], [metric], "the metric read back differs")
-            path = f"{experiment}/{run}/artifacts/model/probe-{secrets.token_hex(4)}.bin"
+            path = f"{place}/{run}/artifacts/model/probe-{secrets.token_hex(4)}.bin"
             api.artifact("PUT", path, content)
             try:
-                compared = self._register(api, experiment, run, path, content)
+                compared = self._register(api, place, run, path, content)
             finally:
                 api.artifact("DELETE", path)
         return compared, f"metric, {PROBE_BYTES} equal bytes by alias"
 
-    def _register(self, api: MlflowApi, experiment: str, run: str, path: str, content: bytes) -> str:
+    def _register(self, api: MlflowApi, place: str, run: str, path: str, content: bytes) -> str:
         """Register the artifact's folder as a model, and download it by way of the model's alias."""
         model = f"{EXPERIMENT}-{secrets.token_hex(4)}"
         api.call("POST", "registered-models/create", name=model)
         try:
-            source = f"mlflow-artifacts:/{experiment}/{run}/artifacts/model"
+            source = f"mlflow-artifacts:/{place}/{run}/artifacts/model"
             version = api.call("POST", "model-versions/create", name=model, source=source, run_id=run)["model_version"]
             api.call("POST", "registered-models/alias", name=model, alias="probe", version=version["version"])
             found = api.call("GET", "registered-models/alias", name=model, alias="probe")["model_version"]
@@ -131,17 +144,9 @@ def _now() -> int:
 @contextlib.contextmanager
 def _probe_run(api: MlflowApi) -> Iterator[tuple[str, str]]:
     """The experiment and run of the validation, restored or made; deleted again at the end."""
+    place = experiment(api, EXPERIMENT)
     try:
-        found = api.call("GET", "experiments/get-by-name", experiment_name=EXPERIMENT)["experiment"]
-        experiment = str(found["experiment_id"])
-        if found["lifecycle_stage"] == "deleted":
-            api.call("POST", "experiments/restore", experiment_id=experiment)
-    except CheckFailed as error:
-        if error.observed != 404:
-            raise
-        experiment = str(api.call("POST", "experiments/create", name=EXPERIMENT)["experiment_id"])
-    try:
-        runs = api.call("POST", "runs/search", experiment_ids=[experiment], run_view_type="ALL", max_results=1).get(
+        runs = api.call("POST", "runs/search", experiment_ids=[place], run_view_type="ALL", max_results=1).get(
             "runs", []
         )
         if runs:
@@ -149,10 +154,8 @@ def _probe_run(api: MlflowApi) -> Iterator[tuple[str, str]]:
             if runs[0]["info"]["lifecycle_stage"] == "deleted":
                 api.call("POST", "runs/restore", run_id=run)
         else:
-            created = api.call(
-                "POST", "runs/create", experiment_id=experiment, run_name="validation", start_time=_now()
-            )
+            created = api.call("POST", "runs/create", experiment_id=place, run_name="validation", start_time=_now())
             run = created["run"]["info"]["run_id"]
-        yield experiment, run
+        yield place, run
     finally:
-        api.call("POST", "experiments/delete", experiment_id=experiment)
+        api.call("POST", "experiments/delete", experiment_id=place)

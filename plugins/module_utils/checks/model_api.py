@@ -146,7 +146,7 @@ def counted(session: requests.Session, url: str) -> dict[str, float]:
     text = session.get(f"{url}/metrics", timeout=REQUEST_SECONDS).text
     found = {"200": 0.0, "422": 0.0, "rows": 0.0}
     for name, labels, value in SAMPLE.findall(text):
-        if name == "model_api_predictions_total":
+        if name == "model_predictions_total":
             found["rows"] += float(value)
         elif name == "model_api_requests_total" and 'route="/predict"' in labels:
             for status in ("200", "422"):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def connect(access: Access, service: Endpoint, region: str, access_key: str, sec
 class S3AccessCheck(Check):
     """A consumer with access "read-write" puts an object in each of its buckets, gets it back and deletes it.
 
-    One with access "read" lists each of them, reads a byte of the first object, and is refused when it writes. Objects
-    are made below `prefix`, which is "" or ends with a slash.
+    One with access "read" lists each of them, reads a byte of the first object, and is refused when it writes; one with
+    access "write" puts an object, and is refused when it reads. Objects are made below `prefix`, which is "" or ends
+    with a slash.
     """
 
     buckets: tuple[str, ...]
@@ -74,12 +76,9 @@ class S3AccessCheck(Check):
 
     def run(self, access: Access) -> tuple[object, object]:
         s3 = client(access, self.service, self.credentials, self.region)
+        proof, seen = ACCESSES[self.access]
         for bucket in self.buckets:
-            if self.access == "read":
-                read_only(s3, bucket, self.prefix)
-            else:
-                round_trip(s3, bucket, self.prefix)
-        seen = "read, writing refused" if self.access == "read" else f"{PROBE_BYTES} bytes read back and deleted"
+            proof(s3, bucket, self.prefix)
         return f"{len(self.buckets)} buckets: {seen}", f"{len(self.buckets)} buckets: {seen}"
 
 
@@ -103,6 +102,38 @@ def round_trip(s3: S3Client, bucket: str, prefix: str = "") -> None:
         _delete(s3, bucket, key, version)
     left = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount", 0)
     expect(left, 0, f"{bucket}: the object is still there after its deletion")
+
+
+def write_only(s3: S3Client, bucket: str, prefix: str = "") -> None:
+    """Put an object, and see that neither it nor the list of the bucket can be read."""
+    key = prefix + PROBE_PREFIX + secrets.token_hex(8)
+    version = s3.put_object(Bucket=bucket, Key=key, Body=secrets.token_bytes(PROBE_BYTES)).get("VersionId")
+    try:
+        for what, read in (
+            ("objects", lambda: s3.get_object(Bucket=bucket, Key=key)),
+            ("its list", lambda: s3.list_objects_v2(Bucket=bucket, MaxKeys=1)),
+        ):
+            answer = _answer(read)
+            expect(answer, "AccessDenied", f"{bucket}: a key that is to write alone may read {what}: {answer}")
+    finally:
+        _delete(s3, bucket, key, version)
+
+
+def _answer(asked: Callable[[], object]) -> str:
+    """The error code of a request, or "done"."""
+    try:
+        asked()
+    except ClientError as error:
+        return error.response.get("Error", {}).get("Code", "no code")
+    return "done"
+
+
+ACCESSES = {
+    "read": (read_only, "read, writing refused"),
+    "write": (write_only, f"{PROBE_BYTES} bytes written, reading refused"),
+    "read-write": (round_trip, f"{PROBE_BYTES} bytes read back and deleted"),
+}
+"""What proves each kind of access, and what is seen then."""
 
 
 def _delete(s3: S3Client, bucket: str, key: str, version: str | None) -> None:

@@ -14,17 +14,21 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.configure.gateway import GatewayStep
+from ansible_collections.mlops.platform.plugins.module_utils.configure.iter8 import Iter8Step
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import MinioStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.mlflow import MlflowUserStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.postgresql import PostgresqlStep
+from ansible_collections.mlops.platform.plugins.module_utils.configure.prometheus import PrometheusStep
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 
 STEPS: dict[str, type[Step]] = {
     "gateway": GatewayStep,
+    "iter8": Iter8Step,
     "minio": MinioStep,
     "postgresql": PostgresqlStep,
     "mlflow_user": MlflowUserStep,
+    "prometheus": PrometheusStep,
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import REQUEST_SECONDS, Access, Service
+from ansible_collections.mlops.platform.plugins.module_utils.checks.s3 import PROBE_PREFIX
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from minio import Minio, MinioAdmin
@@ -27,16 +28,27 @@ WRITE = (
     "s3:ListMultipartUploadParts",
     "s3:PutObject",
 )
-ACCESS = {"read": READ, "read-write": READ + WRITE}
+ADD = ("s3:AbortMultipartUpload", "s3:GetBucketLocation", "s3:ListMultipartUploadParts", "s3:PutObject")
+REMOVE = ("s3:DeleteObject", "s3:DeleteObjectVersion")
+ACCESS = {"read": READ, "write": ADD, "read-write": READ + WRITE}
+METRICS = "metrics"
+"""The access of who reads what the server counts, and nothing that it stores."""
 
 
 def policy(buckets: Sequence[str], access: str) -> dict[str, Any]:
-    """The policy of a consumer: `access` ("read" or "read-write") to its own buckets."""
+    """The policy of a consumer: `access` ("read", "write" or "read-write") to its buckets, or to metrics alone.
+
+    Who may write alone adds objects, sees none, and takes away what a check has added (PROBE_PREFIX).
+    """
+    if access == METRICS:
+        return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["admin:Prometheus"]}]}
     if access not in ACCESS:
         raise PlatformError(f"minio_consumers: access is {access!r}; allowed are {', '.join(ACCESS)}")
     resources = [f"arn:aws:s3:::{bucket}{suffix}" for bucket in sorted(buckets) for suffix in ("", "/*")]
     statement = {"Effect": "Allow", "Action": sorted(ACCESS[access]), "Resource": resources}
-    return {"Version": "2012-10-17", "Statement": [statement]}
+    probes = [f"arn:aws:s3:::{bucket}/{PROBE_PREFIX}*" for bucket in sorted(buckets)]
+    cleaning = {"Effect": "Allow", "Action": list(REMOVE), "Resource": probes}
+    return {"Version": "2012-10-17", "Statement": [statement, *([cleaning] if access == "write" else [])]}
 
 
 def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -23,11 +23,12 @@ class PostgresqlStep(Step):
 
     Each database belongs to the login role of its Secret `credentials` (keys username and password),
     which may do nothing elsewhere: nobody else may connect to it. `superuser` is the Secret of the
-    role that does the work.
+    role that does the work, `monitor` that of one which reads statistics and no data ("" for none).
     """
 
     superuser: str
     databases: tuple[Mapping[str, Any], ...] = ()
+    monitor: str = ""
 
     def apply(self, access: Access, check_mode: bool) -> list[str]:
         changes: list[str] = []
@@ -35,6 +36,8 @@ class PostgresqlStep(Step):
             session.autocommit = True
             for item in self.databases:
                 changes += self._database(access, cursor, item, check_mode)
+            if self.monitor:
+                changes += self._monitor(access, cursor, check_mode)
         for item in self.databases:
             if not (check_mode and changes):
                 changes += self._extensions(access, item, check_mode)
@@ -42,25 +45,9 @@ class PostgresqlStep(Step):
 
     def _database(self, access: Access, cursor: Any, item: Mapping[str, Any], check_mode: bool) -> list[str]:
         """The role and the database of one consumer."""
-        username, password = access.secret(item["credentials"], "username", "password")
         name = item["name"]
+        username, changes = self._role(access, cursor, item["credentials"], name, check_mode)
         role, database = sql.Identifier(username), sql.Identifier(name)
-        changes: list[str] = []
-        cursor.execute(
-            "SELECT rolcanlogin AND NOT (rolsuper OR rolcreatedb OR rolcreaterole) FROM pg_roles WHERE rolname = %s",
-            (username,),
-        )
-        found = cursor.fetchone()
-        if found is None:
-            changes.append(f"role {username} created")
-            statement = "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
-        elif not found[0] or not self._accepted(access, item):
-            changes.append(f"{'password' if found[0] else 'rights'} of role {username} set")
-            statement = "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
-        else:
-            statement = ""
-        if statement and not check_mode:
-            cursor.execute(sql.SQL(statement).format(role, sql.Literal(password)))
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         if cursor.fetchone() is None:
             changes.append(f"database {name} created")
@@ -76,6 +63,40 @@ class PostgresqlStep(Step):
             changes.append(f"database {name} closed to other roles")
             cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
         return changes
+
+    def _monitor(self, access: Access, cursor: Any, check_mode: bool) -> list[str]:
+        """The role that may read what PostgreSQL counts."""
+        username, changes = self._role(access, cursor, self.monitor, SUPERUSER_DATABASE, check_mode)
+        cursor.execute("SELECT 1 FROM pg_auth_members WHERE roleid = 'pg_monitor'::regrole AND member = "
+                       "(SELECT oid FROM pg_roles WHERE rolname = %s)", (username,))  # fmt: skip
+        if cursor.fetchone() is None:
+            changes.append(f"statistics opened to {username}")
+            if not check_mode:
+                cursor.execute(sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(username)))
+        return changes
+
+    def _role(
+        self, access: Access, cursor: Any, credentials: str, database: str, check_mode: bool
+    ) -> tuple[str, list[str]]:
+        """The role of a Secret, with its password, that may log in and nothing else; its name and what was changed."""
+        username, password = access.secret(credentials, "username", "password")
+        changes: list[str] = []
+        cursor.execute(
+            "SELECT rolcanlogin AND NOT (rolsuper OR rolcreatedb OR rolcreaterole) FROM pg_roles WHERE rolname = %s",
+            (username,),
+        )
+        found = cursor.fetchone()
+        if found is None:
+            changes.append(f"role {username} created")
+            statement = "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
+        elif not found[0] or not self._accepted(access, credentials, database):
+            changes.append(f"{'password' if found[0] else 'rights'} of role {username} set")
+            statement = "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
+        else:
+            statement = ""
+        if statement and not check_mode:
+            cursor.execute(sql.SQL(statement).format(sql.Identifier(username), sql.Literal(password)))
+        return username, changes
 
     def _ownership(self, cursor: Any, name: str, username: str, check_mode: bool) -> list[str]:
         """A database that is there belongs to its role, which may do everything in it."""
@@ -98,10 +119,10 @@ class PostgresqlStep(Step):
                 cursor.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(database, role))
         return changes
 
-    def _accepted(self, access: Access, item: Mapping[str, Any]) -> bool:
+    def _accepted(self, access: Access, credentials: str, database: str) -> bool:
         """Whether the role's password is the one in its Secret."""
         try:
-            with connect(access, self.service, item["credentials"], item["name"]):
+            with connect(access, self.service, credentials, database):
                 return True
         except psycopg2.OperationalError as error:
             # A role that may log in is told that the database is missing; it may be created next.

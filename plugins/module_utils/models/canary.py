@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster, Object
@@ -68,11 +69,22 @@ class Line:
     ask_one: Callable[[str, str], Answer]
 
 
+class Gate(Protocol):
+    """What a release must pass besides its own checks, at one `percent` of the requests."""
+
+    @property
+    def percent(self) -> int:
+        """The share of the requests at which it stands."""
+
+    def prove(self, state: Release) -> None:
+        """Return when a state has passed. Raises StepFailed where it does not."""
+
+
 class ClusterStage(ABC):
     """A Stage in a cluster: the InferenceService of one model.
 
     `manifests` are the InferenceService with either version, by version. `tell` is given the findings of each state at
-    which requests were sent.
+    which requests were sent. A `gate` takes the place of the checks at its share.
     """
 
     def __init__(
@@ -83,9 +95,10 @@ class ClusterStage(ABC):
         rules: Rules,
         say: Progress,
         tell: Callable[[str, Sequence[Finding]], None],
+        gate: Gate | None = None,
     ) -> None:
         self._cluster, self._manifests, self._line, self._rules = cluster, manifests, line, rules
-        self._say, self._tell = say, tell
+        self._say, self._tell, self._gate = say, tell, gate
         metadata = next(iter(manifests.values()))["metadata"]
         self._name, self._namespace = metadata["name"], metadata["namespace"]
         self._component = metadata["labels"][COMPONENT_LABEL]
@@ -143,6 +156,9 @@ class ClusterStage(ABC):
         """Wait for a state, then send requests; see Stage."""
         self.settle(state)
         if isinstance(state, Done) or (state.cause and state.version != state.stable):
+            return 0.0
+        if self._gate and state.percent == self._gate.percent and not (state.cause or state.exchanged):
+            self._gate.prove(state)
             return 0.0
         if state.cause or (state.percent and not state.exchanged):
             rows = state.stable if state.cause else state.candidate

@@ -46,6 +46,8 @@ def contradictions(
             other = f"platform_models[{names[name]}] is served as {name}, too"
             yield f"{where}.name", settings.name, f"{other}: remove one of them, or give one another name"
         names.setdefault(name, number)
+        if settings.drift and "drift" not in taken:
+            yield f"{where}.drift", True, "nothing compares what it logs: add the component drift, or say log_inputs"
 
 
 def _own(settings: Settings, serving: Serving) -> Iterator[Fault]:
@@ -66,5 +68,17 @@ def _own(settings: Settings, serving: Serving) -> Iterator[Fault]:
         yield "scale_metric", metric, "an autoscaler that goes by it keeps one pod at least: set min_replicas to 1"
     if settings.rows and not Path(settings.rows).is_file():
         yield "rows", settings.rows, "there is no such file"
+    yield from _logging(settings, serving)
     if not settings.runtime and not serving.mlflow_runtime:
         yield "runtime", settings.runtime, "kserve_mlflow_runtime_enabled is false: give a runtime of your own"
+
+
+def _logging(settings: Settings, serving: Serving) -> Iterator[Fault]:
+    """What is wrong with the log of what a model is given."""
+    if settings.logs and settings.runtime:
+        yield "runtime", settings.runtime, "what the model is given is logged by the platform's own runtime alone"
+    if settings.logs and not serving.inputs.get("secret"):
+        matter = "an external S3 needs kserve_inputs_secret: the Secret of a login that may write to kserve_inputs_uri"
+        yield "drift" if settings.drift else "log_inputs", True, matter
+    if not 1 <= settings.log_percent <= 100:
+        yield "log_percent", settings.log_percent, "allowed are 1 to 100"

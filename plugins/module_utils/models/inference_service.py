@@ -34,7 +34,8 @@ class Settings:
     """What a user says of one model that is to be served; an entry of `platform_models`.
 
     What is None (or empty) is as the platform serves models in general. `version` (0: none) stands in place of the
-    alias. `rows` is the path of a file with the rows that are predicted for comparison.
+    alias. `rows` is the path of a file with the rows that are predicted for comparison. `drift` asks for the comparison
+    of what the model is given with what it was trained with, for which `log_percent` of the requests are logged.
     """
 
     name: str
@@ -50,6 +51,14 @@ class Settings:
     rows: str = ""
     timeout_seconds: int = 300
     signature_may_change: bool = False
+    log_inputs: bool = False
+    log_percent: int = 100
+    drift: bool = False
+
+    @property
+    def logs(self) -> bool:
+        """Whether its rows and predictions are written to S3: without them there is nothing to compare."""
+        return self.log_inputs or self.drift
 
     @property
     def asked_alias(self) -> str:
@@ -62,11 +71,14 @@ class Serving:
     """How the platform serves models, from the variables of the roles kserve, knative and gateway.
 
     `standard`: KServe makes Deployments itself; else Knative Services, which the Service `knative_gateway` {name,
-    namespace, port} leads requests to. `edge` is what checks of the edge have in common (`service` {name, namespace} of
-    the Gateway, `listener`, `issuer`, `openshift`), empty where there is none.
+    namespace, port} leads requests to. `labels` are put on all InferenceServices. `edge` is what checks of the edge
+    have in common (`service` {name, namespace} of the Gateway, `listener`, `issuer`, `openshift`), empty where there is
+    none. `inputs` is where models log what they are given: {uri, endpoint_url, region, secret, authorities}, `secret`
+    "" where nobody has said who may write there.
     """
 
     namespace: str = "models"
+    labels: Mapping[str, str] = field(default_factory=dict)
     domain: str = "mlops.internal"
     standard: bool = False
     mlflow_runtime: bool = True
@@ -88,6 +100,7 @@ class Serving:
     )
     edge: Mapping[str, Any] = field(default_factory=dict)
     request_seconds: int = 300
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def service_name(model: str) -> str:
@@ -143,7 +156,7 @@ def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manif
                 "storageUri": model.uri,
                 **({"runtime": settings.runtime} if settings.runtime else {}),
                 # Answers say which version they are of; without it nobody could tell two revisions apart.
-                "env": [{"name": "MLSERVER_MODEL_VERSION", "value": model.version}],
+                "env": [{"name": "MLSERVER_MODEL_VERSION", "value": model.version}, *_log(model, settings, serving)],
                 "resources": _resources(settings, serving),
             },
         }
@@ -154,12 +167,29 @@ def manifest(model: ModelVersion, settings: Settings, serving: Serving) -> Manif
         "metadata": {
             "name": service_name(model.name),
             "namespace": serving.namespace,
-            "labels": labels | ({RUN_LABEL: model.run_id} if model.run_id else {}),
+            "labels": {**serving.labels, **labels} | ({RUN_LABEL: model.run_id} if model.run_id else {}),
             # KServe copies the hash to the pods: so one sees whether they are of this manifest (rollout.served).
             "annotations": {**_annotations(metric, serving), SPEC_HASH: digest(spec)},
         },
         "spec": spec,
     }
+
+
+def _log(model: ModelVersion, settings: Settings, serving: Serving) -> list[dict[str, Any]]:
+    """What the platform's runtime is told of the log of inputs (images/model-server/observed/inputs.py)."""
+    if not settings.logs:
+        return []
+    place = serving.inputs
+    said = {
+        "URI": place["uri"], "ENDPOINT_URL": place["endpoint_url"], "REGION": place["region"],
+        "AUTHORITIES": place["authorities"], "PERCENT": str(settings.log_percent), "RUN_ID": model.run_id,
+        "REFERENCE": model.reference,
+    }  # fmt: skip
+    keys = {"ACCESS_KEY": "access-key", "SECRET_KEY": "secret-key"}
+    return [{"name": f"MODEL_LOG_{name}", "value": value} for name, value in said.items() if value] + [
+        {"name": f"MODEL_LOG_{name}", "valueFrom": {"secretKeyRef": {"name": place["secret"], "key": key}}}
+        for name, key in keys.items()
+    ]
 
 
 def _or(value: int | None, default: int) -> int:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL
-from ansible_collections.mlops.platform.plugins.module_utils.models import deploy, inference_service, predict, route
+from ansible_collections.mlops.platform.plugins.module_utils.models import (
+    deploy,
+    inference_service,
+    predict,
+    registry,
+    route,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import Record, component_name
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models.registry import (
@@ -154,7 +160,7 @@ class Model:
             except NotRegistered:  # deleted since: nothing is known of its signature
                 before = None
         deploy.refuse_unservable(found, settings, before)
-        return found
+        return replace(found, reference=registry.reference(api, found, root)) if settings.drift else found
 
     def predicted(self, access: Access, version: ModelVersion, rows: str = "") -> predict.Reference:
         """What a version predicts in a process of this machine, for the rows of a file or its own."""
@@ -190,7 +196,7 @@ class Model:
         if not address or known is None or self.directory is None:
             return [f"{name}: {url}"]
         body = self.directory / f"{self.name}.json"
-        write(body, predict.first_row(known.request))
+        write(body, predict.row(known.request))
         trusted = gateway.keep_authority(self.cluster, serving.edge, self.directory)
         sent = os.path.relpath(self.directory.parent / "latest" / body.name)
         request = f"{gateway.curl(address, port, trusted)} {url} --json @{sent}"

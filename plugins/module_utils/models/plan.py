@@ -13,7 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.deploy impor
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings, service_name
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import nearest
 
-Verb = Literal["provision", "validate", "remove", "release"]
+Verb = Literal["provision", "validate", "remove", "release", "experiment"]
 
 
 def plan(
@@ -31,8 +31,8 @@ def plan(
     """
     names = {service_name(item.name) for item in declared}
     by_name = {service_name(item.settings.name): item for item in served}
-    if verb == "release":
-        return [("release", _next(item, _served(item, by_name))) for item in asked]
+    if verb in ("release", "experiment"):
+        return [(verb, _next(item, _served(item, by_name))) for item in asked]
     if verb == "remove":
         return [("remove", _served(item, by_name)) for item in asked]
     wanted = {} if alone else {service_name(item.name): Record(item, declared=True) for item in declared}

@@ -34,13 +34,15 @@ class Reference:
     """What a model itself predicts.
 
     `request` is the V2 request of its rows, `outputs` are the V2 outputs that an endpoint must answer with,
-    `rows` is their number, `source` says where the rows are from.
+    `rows` is their number, `source` says where the rows are from. `labels` are what is right for each row; empty where
+    nobody said.
     """
 
     request: Mapping[str, Any]
     outputs: Sequence[Mapping[str, Any]]
     rows: int
     source: str
+    labels: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,28 @@ class V2Client:
         self, pool: urllib3.HTTPConnectionPool, host: str, model: str, headers: Mapping[str, str] | None = None
     ) -> None:
         self._pool = pool
-        self._path = f"/v2/models/{model}/infer"
+        self._path = f"/v2/models/{model}"
         self._headers = {**(headers or {}), "Host": host, "Content-Type": "application/json"}
 
     def infer(self, request: Mapping[str, Any], timeout: float = FIRST_SECONDS) -> Answer:
         """Ask for a prediction. Raises urllib3.exceptions.HTTPError where no answer came."""
-        body = json.dumps(request).encode()
+        return self._post("infer", request, timeout)
+
+    def feedback(self, version: str, good: int, bad: int, timeout: float = FIRST_SECONDS) -> Answer:
+        """Tell how many predictions of a version turned out to be good and bad. Raises as `infer` does."""
+        return self._post("feedback", {"model_version": version, "good": good, "bad": bad}, timeout)
+
+    def _post(self, what: str, content: Mapping[str, Any], timeout: float) -> Answer:
+        body = json.dumps(content).encode()
         started = time.perf_counter()
         answer = self._pool.request(
-            "POST", self._path, body=body, headers=self._headers, timeout=timeout, retries=False, redirect=False
+            "POST",
+            f"{self._path}/{what}",
+            body=body,
+            headers=self._headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
         )
         seconds = time.perf_counter() - started
         text = answer.data.decode("utf-8", "replace")
@@ -126,12 +141,13 @@ def shortened(content: object, longest: int = 300) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def first_row(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The V2 request of the first row alone."""
+def row(request: Mapping[str, Any], number: int = 0) -> dict[str, Any]:
+    """The V2 request of one row alone, the first one where no number is said."""
     inputs = []
     for item in request["inputs"]:
         shape = [1, *item["shape"][1:]]
-        inputs.append({**item, "shape": shape, "data": item["data"][: math.prod(shape)]})
+        size = math.prod(shape)
+        inputs.append({**item, "shape": shape, "data": item["data"][number * size : (number + 1) * size]})
     return {**request, "inputs": inputs}
 
 

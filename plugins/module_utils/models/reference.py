@@ -28,7 +28,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 HELD_OUT = "held_out.json"
-"""The artifact in which a training run may keep its held-out rows: {"rows": {"columns": [...], "data": [[...]]}}."""
+"""The artifact in which a training run may keep its held-out rows: {"rows": {"columns": [...], "data": [[...]]}}.
+
+What is right for each of them may stand beside them: {"labels": [...]}.
+"""
+LABEL = "label"
+"""The column of a file's rows that says what is right for each, unless it is an input of the model."""
 KINDS = {"b": "BOOL", "i": "INT", "u": "UINT", "f": "FP"}
 """The datatypes of the V2 protocol by NumPy's kinds of numbers; all but BOOL end with their number of bits."""
 
@@ -89,43 +94,53 @@ def missing(module: str, hidden: Hidden) -> str:
 def reference(name: str, version: str, folder: Path, rows_file: str) -> dict[str, Any]:
     """The reference as JSON has it; {"problem": ...} where the model has no rows."""
     model = mlflow.pyfunc.load_model(f"models:/{name}/{version}", dst_path=str(folder))
-    rows, source = find_rows(model, folder, rows_file)
+    rows, labels, source = find_rows(model, folder, rows_file)
     if rows is None:
         problem = "no rows to compare predictions with: log the model with an input example, or give a file (rows)"
         return {"problem": problem}
     predicted = outputs(model.predict(rows))
-    return {"request": request(rows), "outputs": predicted, "rows": len(rows), "source": source}
+    return {"request": request(rows), "outputs": predicted, "rows": len(rows), "labels": labels, "source": source}
 
 
-def find_rows(model: Any, folder: Path, rows_file: str) -> tuple[Any, str]:
-    """The rows to predict and where they are from; (None, "") where there are none."""
+def find_rows(model: Any, folder: Path, rows_file: str) -> tuple[Any, list[Any], str]:
+    """The rows to predict, their labels if they have any, and where they are from; (None, [], "") for no rows."""
     if rows_file:
-        return read_rows(Path(rows_file)), rows_file
+        rows, labels = read_rows(Path(rows_file))
+        signature = model.metadata.get_input_schema()
+        inputs = signature.input_names() if signature else []
+        if isinstance(rows, pd.DataFrame) and LABEL in rows and LABEL not in inputs:
+            labels = rows.pop(LABEL).tolist()
+        return rows, labels, rows_file
     run = model.metadata.run_id
     if run:
         try:
             path = MlflowClient().download_artifacts(run, HELD_OUT, str(folder))
-            kept = json.loads(Path(path).read_text(encoding="utf-8")).get("rows")
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (MlflowException, OSError):
-            kept = None  # most runs keep none
-        if kept:
-            return pd.DataFrame(kept["data"], columns=kept["columns"]), f"{HELD_OUT} of the run"
+            content = {}  # most runs keep none
+        if kept := content.get("rows"):
+            rows = pd.DataFrame(kept["data"], columns=kept["columns"])
+            return rows, content.get("labels", []), f"{HELD_OUT} of the run"
     example = model.input_example
-    return (None, "") if example is None else (example, "the input example")
+    return (None, [], "") if example is None else (example, [], "the input example")
 
 
-def read_rows(path: Path) -> Any:
-    """The rows of a file: CSV with a line of names, a V2 request, or JSON as pandas writes it, split or as records."""
+def read_rows(path: Path) -> tuple[Any, list[Any]]:
+    """The rows of a file, and the labels that stand beside them.
+
+    CSV with a line of names, a V2 request, or JSON as pandas writes it, split or as records.
+    """
     if path.suffix == ".csv":
-        return pd.read_csv(path)
-    content = json.loads(path.read_text(encoding="utf-8"))
+        return pd.read_csv(path), []
+    content, labels = json.loads(path.read_text(encoding="utf-8")), []
     if isinstance(content, dict) and "inputs" in content:
-        return asked(content)
+        return asked(content), []
     if isinstance(content, dict):
-        content = content.get("rows", content)
+        content, labels = content.get("rows", content), content.get("labels", [])
     if isinstance(content, dict):
-        return pd.DataFrame(content["data"], columns=content["columns"])
-    return pd.DataFrame(content) if content and isinstance(content[0], dict) else np.asarray(content)
+        return pd.DataFrame(content["data"], columns=content["columns"]), labels
+    rows = pd.DataFrame(content) if content and isinstance(content[0], dict) else np.asarray(content)
+    return rows, labels
 
 
 def request(rows: Any) -> dict[str, Any]:

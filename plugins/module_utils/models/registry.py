@@ -22,6 +22,8 @@ PYFUNC = "python_function"
 """The flavour by which every runtime for MLflow models loads them."""
 PROXIED = "mlflow-artifacts"
 """The scheme of artifacts that the server reads and writes for its clients."""
+REFERENCES = ("reference.parquet", "reference.json")
+"""The artifacts in which a run may keep the rows that a model was trained with, as mlflow.log_table writes them."""
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?\s*(?:==\s*([\w.!+-]+))?")
 """A line of requirements.txt: a name, and a version where one is pinned."""
 BUILDS = ("cpu", "gpu", "binary", "headless")
@@ -73,7 +75,8 @@ class ModelVersion:
     `alias` is the one by which it was asked for, "" where it was asked for by its number. `uri` is the S3 URI of the
     folder with its files, `source` the same folder as MLflow names it. `flavors` are the MLmodel file's,
     `input_example` is the path of the logged rows in the folder ("" where none were logged), `requirements` are the
-    packages that it was logged with, by their names, with the version that was pinned or "".
+    packages that it was logged with, by their names, with the version that was pinned or "". `reference` is the S3 URI
+    of the rows that it was trained with, "" where nobody has looked for them (`reference`).
     """
 
     name: str
@@ -87,6 +90,7 @@ class ModelVersion:
     signature: Signature | None
     input_example: str
     requirements: Mapping[str, str]
+    reference: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -140,9 +144,9 @@ def resolve(api: MlflowApi, name: str, artifact_root: str, *, alias: str = "", v
     located = api.call("GET", "model-versions/get-download-uri", name=name, version=number)
     source = str(located["artifact_uri"]).rstrip("/")
     uri = s3_uri(source, artifact_root)
-    folder = _folder(source, artifact_root)
-    about = yaml.load(_file(api, folder, "MLmodel", name, number, uri), Loader=_Loader)  # noqa: S506  (a safe one)
-    requirements = _file(api, folder, "requirements.txt", name, number, uri, needed=False)
+    place = folder(source, artifact_root)
+    about = yaml.load(_file(api, place, "MLmodel", name, number, uri), Loader=_Loader)  # noqa: S506  (a safe one)
+    requirements = _file(api, place, "requirements.txt", name, number, uri, needed=False)
     signature = about.get("signature")
     return ModelVersion(
         name=name,
@@ -156,6 +160,25 @@ def resolve(api: MlflowApi, name: str, artifact_root: str, *, alias: str = "", v
         signature=Signature.parse(signature) if signature else None,
         input_example=str((about.get("saved_input_example_info") or {}).get("artifact_path") or ""),
         requirements=pinned(requirements),
+    )
+
+
+def reference(api: MlflowApi, model: ModelVersion, artifact_root: str) -> str:
+    """The S3 URI of the rows that a version was trained with, which its run logged as one of REFERENCES.
+
+    Raises PlatformError where it has none, with what it has.
+    """
+    listed = api.call("GET", "artifacts/list", run_id=model.run_id) if model.run_id else {}
+    names = [item["path"] for item in listed.get("files") or []]
+    for name in REFERENCES:
+        if name in names:
+            return f"{s3_uri(str(listed['root_uri']), artifact_root)}/{name}"
+    has = (
+        f"its run {model.run_id} logged {', '.join(names) or 'nothing'}" if model.run_id else "it was logged in no run"
+    )
+    raise PlatformError(
+        f"{model} has no rows to compare its inputs with (drift): {has}; log the training rows in the run, "
+        f'mlflow.log_table(rows, "{REFERENCES[0]}"), or say drift: false'
     )
 
 
@@ -174,13 +197,13 @@ def s3_uri(source: str, artifact_root: str) -> str:
     return f"{artifact_root.rstrip('/')}/{parts.path.strip('/')}"
 
 
-def _folder(source: str, artifact_root: str) -> str:
+def folder(source: str, artifact_root: str) -> str:
     """The path of an artifact as the server's own API names it."""
     if urlsplit(source).scheme == PROXIED:
         return urlsplit(source).path.strip("/")
     root = f"{artifact_root.rstrip('/')}/"
     if not source.startswith(root):
-        raise PlatformError(f"the model's files are at {source}, which is not below mlflow_artifact_root {root}")
+        raise PlatformError(f"the artifacts are at {source}, which is not below mlflow_artifact_root {root}")
     return source.removeprefix(root)
 
 
@@ -235,10 +258,10 @@ def registered(api: MlflowApi) -> list[dict[str, Any]]:
             return found
 
 
-def _file(api: MlflowApi, folder: str, path: str, name: str, version: str, uri: str, *, needed: bool = True) -> str:
+def _file(api: MlflowApi, place: str, path: str, name: str, version: str, uri: str, *, needed: bool = True) -> str:
     """A file of the model through the server; empty where it is not there and is not needed."""
     try:
-        return api.artifact("GET", f"{folder}/{path}").decode()
+        return api.artifact("GET", f"{place}/{path}").decode()
     except CheckFailed as error:
         absent = error.observed == 404 or re.search(r"\(404\)|NoSuchKey|Not Found", str(error))
         if not absent:

@@ -44,7 +44,8 @@ class Rules:
 
     `steps` are percentages, `requests` how many are sent at each step, `rate` how many a second. `error_ratio` is the
     part of the new version's answers that may be errors. An answer is slow where it takes longer than `latency_ratio`
-    times the 95th percentile of the old version's, and longer than `latency_allowed_ms`.
+    times the 95th percentile of the old version's, and longer than `latency_allowed_ms`. A `gate` is the step that is
+    proven by something else, with requests of its own; 0 where there is none.
     """
 
     steps: tuple[int, ...] = (10, 50, 100)
@@ -54,6 +55,7 @@ class Rules:
     latency_ratio: float = 2.0
     latency_allowed_ms: int = 250
     timeout_seconds: float = 300.0
+    gate: int = 0
 
     def __post_init__(self) -> None:
         """Raise PlatformError where the rules contradict themselves."""
@@ -70,7 +72,7 @@ class Rules:
         for name in ("rate", "timeout_seconds"):
             if getattr(self, name) <= 0:
                 raise PlatformError(f"release_{name} is {getattr(self, name)}: allowed is more than 0")
-        least = max(least_requests(percent / 100, self.alarm) for percent in self.steps)
+        least = max(least_requests(percent / 100, self.alarm) for percent in self.steps if percent != self.gate)
         if self.requests < least:
             raise PlatformError(
                 f"release_requests is {self.requests}: with release_steps {list(self.steps)} allowed is {least} or "

@@ -9,8 +9,9 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils import events
@@ -23,6 +24,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models import deplo
 from ansible_collections.mlops.platform.plugins.module_utils.models.canary import (
     WORKERS,
     ClusterStage,
+    Gate,
     KnativeStage,
     Line,
 )
@@ -72,11 +74,34 @@ class Versions:
         return Answer(got.seconds, got.version, wrong=wrong)
 
 
-class Releasing:
-    """A release of the version that a model's settings name, by `rules`."""
+class NotReleased(PlatformError):
+    """A release that was taken back: the version before has all requests again."""
 
-    def __init__(self, model: Model, rules: Rules, alias: str, knative_namespace: str) -> None:
+
+class Deciding(Gate, Protocol):
+    """A gate that must be opened first, and that remembers what it decided."""
+
+    def opened(
+        self, access: Access, versions: Versions, stable: str, candidate: str, check: InferenceCheck
+    ) -> AbstractContextManager[None]:
+        """Make it ready. Raises PlatformError where it cannot stand, before anything is touched."""
+
+    @property
+    def needs_two(self) -> bool:
+        """Whether it is an error that there is nothing to decide, since the candidate serves already."""
+
+    def finished(self, access: Access, candidate: ModelVersion) -> bool:
+        """Whether it has let a candidate pass before."""
+
+
+class Releasing:
+    """A release of the version that a model's settings name, by `rules`, past a `gate` where there is one."""
+
+    def __init__(
+        self, model: Model, rules: Rules, alias: str, knative_namespace: str, gate: Deciding | None = None
+    ) -> None:
         self._model, self._rules, self._alias, self._knative = model, rules, alias, knative_namespace
+        self._gate = gate
         self._steps: list[dict[str, Any]] = []
         self._logged: Sequence[str] = ()
 
@@ -103,6 +128,12 @@ class Releasing:
             tracking = Tracking.parse(model.mlflow)
             candidate = model.resolved(access, service)
             stable = found.stable if found else deploy.deployed_version(service)
+            alone = not found and candidate.version == stable
+            if alone and self._gate and self._gate.needs_two and not self._left(access, tracking, candidate):
+                raise PlatformError(
+                    f"{self._asked()} is version {stable} of the model {name}, which is served already: there is "
+                    "nothing to compare it with, nothing was touched"
+                )
             if found or candidate.version != stable:
                 with events.phase(model.name, "render") as rendering:
                     versions = self._versions(access, tracking, candidate, stable, found)
@@ -123,15 +154,15 @@ class Releasing:
         """Play the release. Raises PlatformError where another version than the candidate serves in the end."""
         model, name = self._model, self._model.settings.name
         steps = (100,) if versions.broken else self._rules.steps
-        with self._stage(access, versions, stable) as stage:
+        with self._stage(access, versions, stable, candidate) as stage:
             try:
                 if found:
                     model.say(f"goes on with the release of version {found.candidate}, which had {found.percent} %")
-                done = play(
-                    found, resumed(found, candidate) or stage.open(stable, candidate), stage, steps, self._failed
-                )
-                if found and done.version != candidate != found.candidate:
-                    # The release of another version was taken back for this one.
+                begun = self._resumed(access, versions, found, candidate)
+                done = play(found, begun or stage.open(stable, candidate), stage, steps, self._failed)
+                other = found and begun and (begun.candidate, begun.cause) != (candidate, found.cause)
+                if other and done.version != candidate:
+                    # What another run had begun was taken back for this one.
                     done = play(None, stage.open(stable, candidate), stage, steps, self._failed)
             except StepFailed as error:
                 self._failed(error)
@@ -139,7 +170,26 @@ class Releasing:
                 raise PlatformError(said, **self._details()) from error
         if done.version != candidate:
             said = f"version {candidate} of the model {name} was not released: {done.cause}"
-            raise PlatformError(f"{said}; version {done.version} has all requests as before", **self._details())
+            raise NotReleased(f"{said}; version {done.version} has all requests as before", **self._details())
+
+    def _resumed(self, access: Access, versions: Versions, found: Release | None, candidate: str) -> Release | None:
+        """Where it goes on from what another run left; one that no gate has let pass is taken back first."""
+        state, gate = resumed(found, candidate), self._gate
+        passed = gate is None or state is None or bool(state.cause) or state.percent <= gate.percent
+        if state and gate and not passed and not gate.finished(access, versions.known[candidate]):
+            return state.failed(f"nothing was decided on version {candidate} at {gate.percent} %")
+        return state
+
+    def _left(self, access: Access, tracking: Tracking, candidate: ModelVersion) -> bool:
+        """Whether a run let a candidate pass and was killed before it moved the alias."""
+        aliases = self._known_aliases(tracking, access)
+        moved = not self._alias or aliases.get(self._alias) == candidate.version
+        return not moved and self._gate is not None and self._gate.finished(access, candidate)
+
+    def _asked(self) -> str:
+        """What was asked for, for people."""
+        settings = self._model.settings
+        return f"version {settings.version}" if settings.version else f"the alias {settings.asked_alias}"
 
     def _failed(self, error: StepFailed) -> None:
         """Note what failed first, and say so at once: taking back takes a while."""
@@ -175,7 +225,7 @@ class Releasing:
         return Versions(known, own, broken)
 
     @contextlib.contextmanager
-    def _stage(self, access: Access, versions: Versions, stable: str) -> Iterator[ClusterStage]:
+    def _stage(self, access: Access, versions: Versions, stable: str, candidate: str) -> Iterator[ClusterStage]:
         """The cluster, and how requests are sent there."""
         model, name = self._model, self._model.settings.name
         made = {
@@ -186,6 +236,8 @@ class Releasing:
         assert isinstance(check, InferenceCheck)
         endpoint = service_name(name)
         with contextlib.ExitStack() as open_until_the_end:
+            if self._gate:
+                open_until_the_end.enter_context(self._gate.opened(access, versions, stable, candidate, check))
             client = open_until_the_end.enter_context(check.client(access))
             alone: dict[str, predict.V2Client] = {}
             opening = threading.Lock()
@@ -204,7 +256,7 @@ class Releasing:
 
             line = Line(lambda rows: asked(lambda: client, rows), lambda rows, place: asked(lambda: one(place), rows))
             services = {number: found[KIND] for number, found in made.items()}
-            yield KnativeStage(model.cluster, services, line, self._rules, model.say, self._tell)
+            yield KnativeStage(model.cluster, services, line, self._rules, model.say, self._tell, self._gate)
 
     @contextlib.contextmanager
     def _one(self, access: Access, place: str, endpoint: str) -> Iterator[predict.V2Client]:
@@ -228,14 +280,19 @@ class Releasing:
         if self._alias and not self._model.check_mode:
             api.call("POST", "registered-models/alias", name=name, alias=self._alias, version=candidate)
             return [f"the alias {self._alias} leads to version {candidate} now"]
-        entry = api.call("GET", "registered-models/get", name=name)["registered_model"]
-        found = entry.get("aliases") or [] if stable != candidate else []
-        left = [item["alias"] for item in found if str(item["version"]) == stable]
+        found = self._known_aliases(tracking, access) if stable != candidate else {}
+        left = [alias for alias, version in found.items() if version == stable]
         return [
             f"the alias {alias} still leads to version {stable}, which is served again when the model is next deployed "
             f"by that alias: -e release_alias={alias} moves it"
             for alias in left
         ]
+
+    def _known_aliases(self, tracking: Tracking, access: Access) -> dict[str, str]:
+        """The aliases of the model, and the version that each leads to."""
+        name = self._model.settings.name
+        entry = tracking.api(access).call("GET", "registered-models/get", name=name)["registered_model"]
+        return {item["alias"]: str(item["version"]) for item in entry.get("aliases") or []}
 
 
 def release(model: Model, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,8 +115,13 @@ class Expected:
 
 def judge(answers: Sequence[Answer], expected: Expected) -> list[Finding]:
     """All checks on the answers to the requests of one step; there is at least one answer."""
-    found = [_errors(answers, expected), _predictions(answers), _split(answers, expected)]
+    found = [_errors(answers, expected), *sane(answers, expected)]
     return [*found, _latency(answers, expected)] if expected.timed else found
+
+
+def sane(answers: Sequence[Answer], expected: Expected) -> list[Finding]:
+    """Whether answers are what their versions predict, and shared out as they should be."""
+    return [_predictions(answers), _split(answers, expected)]
 
 
 def baseline(answers: Sequence[Answer], stable: str) -> float:

@@ -193,6 +193,7 @@ FORMATS: dict[str, Format] = {
         "an image reference: [registry/]name[:tag][@sha256:...]",
         500,
     ),
+    "mail_address": _pattern(r"[^@\s]+@[^@\s]+", "an address: name@domain"),
     "network_or_primary": _network_or_primary,
     "number": _between(0, None, "a number"),
     "percent": _between(1, 100, "a percentage"),

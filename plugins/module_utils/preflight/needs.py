@@ -11,10 +11,12 @@ from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
+    OPERATED,
     WORKLOADS,
     Manifest,
     identity,
     namespace_manifest,
+    operated_set,
     title,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import amount
@@ -157,6 +159,15 @@ def _pods(manifests: Sequence[Manifest]) -> Iterator[Pods]:
             place = (item["metadata"].get("namespace", ""), target["kind"], target["name"])
             scaled[place] = int(item["spec"].get("minReplicas") or 1)
     for item in manifests:
+        if item["kind"] in OPERATED:
+            spec = item["spec"]
+            yield Pods(
+                owner=title(item),
+                count=int(spec.get("replicas", 1)),
+                requests=requests_of({"containers": [{"resources": spec.get("resources")}]}),
+                node_selector=spec.get("nodeSelector") or {},
+                tolerations=spec.get("tolerations") or [],
+            )
         if item["kind"] in WORKLOADS:
             spec, metadata = item["spec"], item["metadata"]
             given = scaled.get((metadata.get("namespace", ""), item["kind"], metadata["name"]), 1)
@@ -180,6 +191,11 @@ def _claims(manifests: Sequence[Manifest]) -> Iterator[Claim]:
             for template in item["spec"].get("volumeClaimTemplates") or []:
                 for number in range(int(item["spec"].get("replicas", 1))):
                     yield _claim(f"{template['metadata']['name']}-{name}-{number}", space, template["spec"])
+        elif item["kind"] in OPERATED:
+            made = operated_set(item)
+            if template := (item["spec"].get("storage") or {}).get("volumeClaimTemplate"):
+                for number in range(int(item["spec"].get("replicas", 1))):
+                    yield _claim(f"{made}-db-{made}-{number}", space, template["spec"])
 
 
 def _claim(name: str, namespace: str, spec: Mapping[str, Any]) -> Claim:

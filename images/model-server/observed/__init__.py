@@ -1,0 +1,1 @@
+"""What a served model says of itself: metrics of its requests, rows and predictions, and a log of them in S3."""
