@@ -44,7 +44,7 @@ def receiver(cluster: Cluster, forwards: Forwards) -> Iterator[Callable[[str], l
     """What the receiver in the cluster was told under a path."""
     nodes = cluster.list("v1", "Node")
     images = sorted(str(name) for node in nodes for item in node["status"]["images"] for name in item["names"])
-    image = next(name for name in images if "/debian-python:" in name)
+    image = next(name for name in images if "/envoy:" in name)  # Python is in it
     program = Path(__file__).with_name("receiver.py").read_text(encoding="utf-8")
     labels = {"app": "receiver"}
     levels = {"pod-security.kubernetes.io/enforce": "restricted"}
