@@ -83,7 +83,7 @@ class ActionModule(PlatformAction):
             span = query.span(prometheus, time.time(), 60 * arguments["minutes"])
             answers = query.ask(dashboards, prometheus, span)
             waited = time.monotonic() - begun
-            if not answers.empty or waited > arguments["wait_seconds"] or not query.young(prometheus):
+            if not answers.empty or waited > arguments["wait_seconds"] or not query.young(prometheus, span):
                 return answers
             self.progress(host, f"{len(answers.empty)} queries wait for the next scrape, {waited:.0f} s")
             time.sleep(LOOK_SECONDS)

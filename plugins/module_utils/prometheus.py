@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ SECONDS = 30
 """Time for one answer: a quarter of what Prometheus itself gives a query (--query.timeout) is long for a panel."""
 CONNECTIONS = 8
 """Connections that are kept open where many threads ask."""
+UNITS = {"h": 3600, "m": 60, "s": 1}
 LONGEST_SAID = 200
 """Characters of an answer that is none of Prometheus's which a message shows."""
 
@@ -51,7 +53,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Target:
-    """What Prometheus scrapes: `health` is up, down or unknown (not scraped yet), `scraped` in Unix seconds or 0."""
+    """What Prometheus scrapes: `health` is up, down or unknown (not scraped yet), `scraped` in Unix seconds or 0.
+
+    `interval` are the seconds between two scrapes.
+    """
 
     labels: Mapping[str, str]
     url: str
@@ -59,6 +64,7 @@ class Target:
     health: str
     error: str
     scraped: float
+    interval: float
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,7 @@ class Prometheus:
                 health=item["health"],
                 error=item["lastError"],
                 scraped=_seconds(item["lastScrape"]),
+                interval=_duration(item["scrapeInterval"]),
             )
             for item in self._ask("targets", "its targets", {"state": "active"})["activeTargets"]
         ]
@@ -227,3 +234,8 @@ def _seconds(when: str) -> float:
     """Unix seconds of a time by RFC 3339; 0 for the year 1, by which Go says never."""
     found = datetime.fromisoformat(when)
     return found.timestamp() if found.year > 1 else 0.0
+
+
+def _duration(text: str) -> float:
+    """Seconds of a duration as Prometheus writes it, for instance 1m30s; one below a second is 0."""
+    return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([hms])(?!s)", text))

@@ -39,8 +39,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with program(*command, log=folder / "log"):
         until(lambda: requests.get(f"http://{place}/-/ready", timeout=5).ok)
         with Prometheus.at(f"http://{place}") as asked:
-            assert young(asked)
-            until(lambda: not young(asked))
+            assert young(asked, span(asked, time.time(), 3600))
+            until(lambda: not young(asked, span(asked, time.time(), 3600)))
         yield f"http://{place}"
 
 

@@ -280,7 +280,13 @@ def rule(name: str, health: str = "ok") -> Rule:
 def scraped(health: str) -> Target:
     """A target as Prometheus has it."""
     return Target(
-        {"component": "minio"}, "http://10.0.0.1:9000/metrics", "serviceMonitor/ml/minio/0", health, "refused", NOW
+        {"component": "minio"},
+        "http://10.0.0.1:9000/metrics",
+        "serviceMonitor/ml/minio/0",
+        health,
+        "refused",
+        NOW,
+        30.0,
     )
 
 

@@ -56,6 +56,7 @@ TARGETS = {
             "lastError": "server returned HTTP status 403 Forbidden",
             "lastScrape": "0001-01-01T00:00:00Z",
             "health": "down",
+            "scrapeInterval": "1m30s",
         },
     ],
     "droppedTargets": [],
@@ -201,6 +202,7 @@ def test_targets(prometheus: Prometheus, asked: list[tuple[str, str, dict[str, s
     assert (up.health, up.labels["component"], up.pool) == ("up", "monitoring", "podMonitor/monitoring/node/0")
     assert up.scraped == pytest.approx(1484662064.723715)
     assert (down.health, down.scraped) == ("down", 0.0)
+    assert (up.interval, down.interval) == (30.0, 90.0)
     assert "403" in down.error
     assert asked == [("GET nobody", "/api/v1/targets", {"state": "active"})]
     assert prometheus.pools() == {"podMonitor/monitoring/node/0", "empty"}

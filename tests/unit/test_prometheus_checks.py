@@ -48,7 +48,7 @@ FILE = "/etc/prometheus/rules/prometheus-platform-rulefiles-0/ml-web-monitoring-
 
 def target(number: int, health: str = "up", **labels: str) -> Target:
     own = {"component": "web", "instance": f"10.0.0.{number}:80", "job": "ml/web", **labels}
-    return Target(own, f"http://10.0.0.{number}/metrics", f"podMonitor/ml/web/{number}", health, "refused", 1.0)
+    return Target(own, f"http://10.0.0.{number}/metrics", f"podMonitor/ml/web/{number}", health, "refused", 1.0, 30.0)
 
 
 def rule(name: str, health: str = "ok", evaluated: float = 1.0, file: str = FILE) -> Rule:
@@ -149,7 +149,7 @@ EVALUATED = checks.PrometheusRulesCheck("r", SERVICE, component="web")
 
 
 def test_all_targets_are_up(prometheus: Prometheus, access: Access) -> None:
-    stranger = Target({}, "http://x/", "podMonitor/other/x/0", "down", "refused", 1.0)
+    stranger = Target({}, "http://x/", "podMonitor/other/x/0", "down", "refused", 1.0, 30.0)
     prometheus.found = [target(0), target(1), stranger]
     assert TARGETS.run(access) == ("2 of 2 targets up", "all targets of web up")
 

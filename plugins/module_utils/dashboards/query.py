@@ -25,10 +25,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.prometheus import (
     Series,
 )
 
-SCRAPE_SECONDS = 30
-"""How often Prometheus scrapes."""
 RATE_SCRAPES = 4
 """The scrapes that a rate sees at least ($__rate_interval)."""
+GROWN_SCRAPES = 3
+"""After so many scrapes there are rates of a target: two of them are one, and rules are evaluated as often."""
 LEAST_STEP_SECONDS = 15
 MOST_POINTS = 240
 SHORTEST_SECONDS = 300
@@ -45,11 +45,12 @@ Result = tuple[list[Series], str]
 
 @dataclass(frozen=True)
 class Span:
-    """The time that panels show: Unix seconds, one point each `step` seconds."""
+    """The time that panels show: Unix seconds, one point each `step` seconds, a scrape each `scrape` seconds."""
 
     start: float
     end: float
     step: int
+    scrape: float = 30.0
 
     @property
     def times(self) -> list[float]:
@@ -59,7 +60,7 @@ class Span:
     @property
     def known(self) -> dict[str, str]:
         """Grafana's own variables for it."""
-        rate = max(RATE_SCRAPES * SCRAPE_SECONDS, self.step + SCRAPE_SECONDS)
+        rate = round(max(RATE_SCRAPES * self.scrape, self.step + self.scrape))
         length = int(self.end - self.start)
         return {
             "__interval": f"{self.step}s",
@@ -137,13 +138,14 @@ def span(prometheus: Prometheus, now: float, seconds: float) -> Span:
     start = end - math.ceil(seconds / step) * step
     seen = prometheus.query_range("count(up)", start, end, step)
     first = seen[0].points[0][0] if seen and seen[0].points else start
-    return Span(min(first, end - math.ceil(SHORTEST_SECONDS / step) * step), end, step)
+    scrape = max((item.interval for item in prometheus.targets()), default=Span.scrape)
+    return Span(min(first, end - math.ceil(SHORTEST_SECONDS / step) * step), end, step, scrape)
 
 
-def young(prometheus: Prometheus) -> bool:
+def young(prometheus: Prometheus, time: Span) -> bool:
     """Whether a target was scraped for the first time so lately that rates of what it tells are still to come."""
-    counts = prometheus.query(f"min(count_over_time(up[{2 * RATE_SCRAPES * SCRAPE_SECONDS}s]))")
-    return not counts or counts[0].value < RATE_SCRAPES
+    counts = prometheus.query(f"min(count_over_time(up[{2 * GROWN_SCRAPES * time.scrape:.0f}s]) and up)")
+    return not counts or counts[0].value < GROWN_SCRAPES
 
 
 def without_data(dashboards: Sequence[Dashboard], prometheus: Prometheus, time: Span) -> list[str]:
