@@ -34,8 +34,8 @@ EVENTS = [
 ]
 
 
-def experiment(bad: int = 40, model: str = "iris") -> dict[str, Any]:
-    """A decision on a candidate with so many bad predictions of 1500, of which the champion has 120."""
+def experiment(bad: int = 40, model: str = "iris") -> tuple[dict[str, Any], str]:
+    """A decision on a candidate with so many bad predictions of 1500, of which the champion has 120, and its plot."""
     measures = [
         Measure("errors", "requests failed", "Prometheus, all requests", Sample(1, 1500), Sample(0, 1500), 0.01),
         Measure("latency", "answers took long", "Prometheus, all requests", Sample(60, 1500), Sample(70, 1500), 0.05),
@@ -52,15 +52,22 @@ def experiment(bad: int = 40, model: str = "iris") -> dict[str, Any]:
         percentiles = {"p95_seconds": 0.012, "client_p95_seconds": 0.02}
         found[role] = {"version": str(version), "run_id": f"r{version}", "feedback_told": 1500, **percentiles}
     seconds = {"champion": [0.001 * n for n in range(1, 1500)], "candidate": [0.002 * n for n in range(1, 1500)]}
-    return {**found, "record": {"experiment": f"{model}-experiments", "run_id": "r3"}, "plot": draw(found, seconds)}
+    return {**found, "record": {"experiment": f"{model}-experiments", "run_id": "r3"}}, draw(found, seconds)
 
 
 def experiment_run(bad: int = 40, model: str = "iris") -> dict[str, Any]:
     """The document of a run that compared two versions."""
     run = RunReport("experiment-model", STARTED)
     about = {"name": "model-iris", "version": "2", "namespace": "models"}
-    run.take(outcome("model", "model-iris", checks=[CHECK], component=about, experiment=experiment(bad, model)))
-    return run.document(STARTED + 90, [])
+    decided, plot = experiment(bad, model)
+    run.take(outcome("model", "model-iris", checks=[CHECK], component=about, experiment=decided))
+    told = {"host": "model-iris", "phase": "validate", "message": ""}
+    events = [
+        {**told, "kind": "begin", "time": STARTED + 1},
+        {**told, "kind": "progress", "time": STARTED + 60, "run_id": decided["record"]["run_id"], "plot": plot},
+        {**told, "kind": "end", "time": STARTED + 61},
+    ]
+    return run.document(STARTED + 90, events)
 
 
 def outcome(action: str, host: str = "minio", failed: bool = False, **result: Any) -> TaskOutcome:

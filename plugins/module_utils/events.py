@@ -5,7 +5,8 @@
 Actions run in processes of their own. What they emit is followed by the progress that people watch and read
 at the end by the report. A line is `{"time": seconds since the epoch, "host": "mlflow", "kind": "begin", "phase":
 "rollout", "message": "..."}`, and where they are known `"waits_for": [names]`, `"done": n, "of": m`, `"failed": true`.
-A `"stage": true` is one of the run, not of its host; an image, which takes a host's place, is `"part_of"` its host.
+A `"stage": true` is one of the run, not of its host; an image, which takes a host's place, is `"part_of"` its host. A
+`"plot"` is the picture (SVG) of the experiment that MLflow has as the run `"run_id"`.
 """
 
 from __future__ import annotations

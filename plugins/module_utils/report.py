@@ -139,7 +139,8 @@ class RunReport:
     def document(self, finished: float, events: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """The whole report. `started`, `finished` and the times of events are seconds since the epoch."""
         slowest = sorted(self.tasks, key=lambda task: -task["duration_seconds"])
-        run = timeline.phases(events, finished)
+        happened = list(events)
+        run = timeline.phases(happened, finished)
         path = timeline.critical_path(run)
         status = self.status()
         return {
@@ -158,7 +159,7 @@ class RunReport:
             "images_built": self.images_built,
             "model": self.model,
             "dashboards": self.dashboards,
-            "experiments": self.experiments,
+            "experiments": [_pictured(item, happened) for item in self.experiments],
             "failures": self.failures,
             "slowest_tasks": slowest[:10],
             "controller": controller(),
@@ -175,6 +176,13 @@ class RunReport:
             "failed": item.failed,
             "critical": critical,
         }
+
+
+def _pictured(experiment: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """An experiment with the plot that its action told of it."""
+    run_id = experiment["record"]["run_id"]
+    plots = [item["plot"] for item in events if item.get("run_id") == run_id]
+    return {**experiment, **({"plot": plots[0]} if plots else {})}
 
 
 def controller() -> dict[str, Any]:

@@ -52,7 +52,7 @@ release:
   returned: when a version was released
   type: dict
 experiment:
-  description: What an experiment measured and decided, where it is recorded in MLflow, and a plot of it (SVG).
+  description: What an experiment measured and decided, and where it is recorded in MLflow; its plot is in the report.
   returned: when versions were compared by metrics
   type: dict
 access:

@@ -125,7 +125,8 @@ class Experiment:
     def prove(self, state: Release) -> None:
         """Measure both versions at the share of a state. Raises StepFailed where the candidate is not promoted."""
         try:
-            decision = self._decided(state)
+            with events.phase(self._model.name, "validate", f"{at(state)}: compares the versions"):
+                decision = self._decided(state)
         except (NotCounted, PlatformError, CheckFailed) as error:
             raise StepFailed(f"{at(state)}: the experiment came to no decision: {error}") from error
         except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
@@ -149,8 +150,7 @@ class Experiment:
             f"sends {settings.requests} requests, {settings.rate:g} a second, {settings.split} % of them to version "
             f"{state.candidate}; it is decided once, when all of them are counted"
         )
-        with events.phase(self._model.name, "validate", f"{settings.requests} requests"):
-            sent = sender.run(seed)
+        sent = sender.run(seed)
         self._sane(state, sent)
         ended = self._counters.now()
         answered = {number: sum(item.version == number for item in sent.answers) for number in versions}
@@ -228,7 +228,7 @@ class Experiment:
     def _keep(
         self, decision: Decision, counted: Mapping[str, Counted], sent: load.Load, facts: Mapping[str, Any]
     ) -> None:
-        """Record the decision in MLflow and keep it for the report."""
+        """Record the decision in MLflow, and tell it and its picture to the report."""
         from ansible_collections.mlops.platform.plugins.module_utils.experiments import plot
 
         candidate, champion = self._pair
@@ -258,7 +258,9 @@ class Experiment:
         record = self._record(self._access)
         run = record.write(document, picture)
         self._model.say(f"recorded as run {run} of the experiment {record.name}")
-        self.document = {**document, "record": {"experiment": record.name, "run_id": run}, "plot": picture}
+        self.document = {**document, "record": {"experiment": record.name, "run_id": run}}
+        # By way of an event: Ansible prints results, and nobody reads 50 KB of SVG in a terminal.
+        events.progress(self._model.name, f"drew run {run}", plot=picture, run_id=run)
 
     def _record(self, access: Access) -> Record:
         """The record, by a connection of its own: minutes lie between its uses."""
