@@ -1,6 +1,7 @@
-"""The tests of the Makefile: runs their steps in order, stops at the first failure, says what took the time.
+"""The tests of the Makefile: runs their steps, stops at the first failure, says what took the time.
 
-The Molecule step has a cluster of its own, which is removed again however the run ends.
+The Molecule step has a cluster of its own, which is removed again however the run ends. It leaves much of the machine
+unused while it waits; the steps that need no cluster run beside it, one after the other, and take what is left.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -49,15 +50,18 @@ CAUSE_LINES = 20
 
 @dataclass
 class Step:
-    """One command; `shown` ones print as they go, the others only when they fail.
+    """One command; `shown` ones print as they go, the others only when they fail. `first` ones come before all others.
 
-    One that runs `beside` the others begins with them and ends before a cluster is started.
+    `beside` something else it has what that leaves of the machine, and prints only when it fails; `ended` is one that
+    was ended because another failed.
     """
 
     name: str
     command: list[str]
     shown: bool = False
+    first: bool = False
     beside: bool = False
+    ended: bool = False
     seconds: float = 0.0
     status: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
@@ -79,11 +83,14 @@ STEPS = {
     "unit": [Step("unit", ["pytest", "tests/unit"], shown=True)],
     "golden": [
         Step("golden", ["pytest", "tests/golden", "tests/playbooks"], shown=True),
-        Step("programs of images", ["pytest", "tests/images"], beside=True),
+        Step("programs of images", ["pytest", "tests/images"], shown=True),
     ],
     "rules": [
         Step(
-            "programs", ["ansible-playbook", "playbooks/images.yml", "-i", str(INVENTORY), "-e", PROGRAMS], shown=True
+            "programs",
+            ["ansible-playbook", "playbooks/images.yml", "-i", str(INVENTORY), "-e", PROGRAMS],
+            shown=True,
+            first=True,
         ),
         Step("rules", ["pytest", "tests/rules"], shown=True),
     ],
@@ -124,10 +131,13 @@ def execute(step: Step) -> int:
         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     )  # fmt: skip
     try:
+        if step.beside:
+            yield_to_others(child)
+        shown = step.shown and not step.beside
         assert child.stdout
         for line in child.stdout:
             output.append(line)
-            if step.shown:
+            if shown:
                 print(line, end="", flush=True)
         step.status = child.wait()
     finally:
@@ -138,12 +148,22 @@ def execute(step: Step) -> int:
         if found := SUMMARY.search(COLOURS.sub("", line)):
             for number, kind in COUNT.findall(found[1]):
                 step.counts[kind] = step.counts.get(kind, 0) + int(number)
+    if step.ended:
+        step.status = None
+        return 1
     if step.status:
         step.cause = cause(output)
-        if not step.shown:
+        if not shown:
             print("".join(output), end="")
     print(f"{'failed' if step.status else 'ok'}: {step.name}, {step.seconds:.1f} s", flush=True)
     return step.status
+
+
+def yield_to_others(child: subprocess.Popen[str]) -> None:
+    """Let a step's processes have what others leave. By autogroups a kernel shares among sessions, not processes."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, 19)
+        Path(f"/proc/{child.pid}/autogroup").write_text("19", encoding="utf-8")
 
 
 def cause(output: list[str]) -> list[str]:
@@ -186,41 +206,53 @@ def own_cluster() -> Iterator[None]:
             execute(clean)
 
 
+def lane(steps: list[Step], others: list[Step]) -> None:
+    """Run steps until one fails; the `others` that run then are ended."""
+    for step in steps:
+        if step.ended or execute(step):
+            for other in others:
+                stop(other)
+            return
+
+
+def stop(step: Step) -> None:
+    """End a step that is under way, and have it not begin where it is not."""
+    if step.status is None:
+        step.ended = True
+        if step.child:
+            end(step.child)
+
+
 @contextmanager
-def beside(steps: list[Step]) -> Iterator[Future[None]]:
-    """Run steps one after the other while something else goes on; what still runs at the end is ended."""
-
-    def all_of_them() -> None:
-        for step in steps:
-            if execute(step):
-                return
-
-    ended = []
-    with ThreadPoolExecutor(max_workers=1) as lane:
+def beside(steps: list[Step], others: list[Step]) -> Iterator[Future[None]]:
+    """Run steps one after the other while others go on; what still runs at the end is ended."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
         try:
-            yield lane.submit(all_of_them)
+            yield pool.submit(lane, steps, others)
         finally:
             for step in steps:
-                if step.child and step.child.poll() is None:
-                    ended.append(step)
-                    end(step.child)
-    for step in ended:
-        step.status = None
+                stop(step)
 
 
 def run(names: list[str], only: str = "") -> list[Step]:
     """Run the steps of some parts, or those whose name begins with `only`, until one fails; returns the begun ones."""
     chosen = [(name in ON_A_CLUSTER, step) for name in names for step in STEPS[name] if step.name.startswith(only)]
     steps = [step for _, step in chosen]
-    quick = [step for on_a_cluster, step in chosen if not on_a_cluster]
-    with beside([step for step in quick if step.beside]) as lane:
-        if not any(execute(step) for step in quick if not step.beside):
-            lane.result()
-    for step in (step for on_a_cluster, step in chosen if on_a_cluster):
-        if not any(other.status for other in steps):
-            with own_cluster():
-                execute(step)
-    return [step for step in steps if step.status is not None]
+    slow = [step for on_a_cluster, step in chosen if on_a_cluster]
+    quick = [step for on_a_cluster, step in chosen if not on_a_cluster and not step.first]
+    for step in quick:
+        step.beside = bool(slow)
+    if not any(execute(step) for step in steps if step.first):
+        with beside(quick, slow) as others:
+            for step in slow:
+                if any(other.status for other in steps):
+                    break
+                with own_cluster():
+                    if any(other.status for other in steps) or execute(step):
+                        break
+            else:
+                others.result()
+    return [step for step in steps if step.child and not step.ended]
 
 
 def closing(steps: list[Step], seconds: float) -> str:

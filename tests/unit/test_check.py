@@ -24,25 +24,38 @@ def test_the_end_of_a_failed_step_is_told_again_at_the_end(capsys: pytest.Captur
     ]
 
 
-def python(name: str, text: str, *, beside: bool = False) -> object:
+PASSES, FAILS, LASTS = "pass", "raise SystemExit(1)", "import time; time.sleep(60)"
+
+
+def python(name: str, text: str, *, first: bool = False) -> object:
     """A step that runs a program of one line."""
-    return check.Step(name, [sys.executable, "-c", text], beside=beside)
+    return check.Step(name, [sys.executable, "-c", text], first=first)
 
 
 @pytest.mark.parametrize(
-    ("main", "side", "begun"),
+    ("first", "quick", "cluster", "begun"),
     [
-        ("pass", "pass", ["main", "side", "cluster"]),
-        ("pass", "raise SystemExit(1)", ["main", "side"]),
-        ("raise SystemExit(1)", "import time; time.sleep(60)", ["main"]),
+        (PASSES, PASSES, PASSES, {"first": 0, "quick": 0, "cluster": 0}),
+        (FAILS, PASSES, PASSES, {"first": 1}),
+        (PASSES, FAILS, LASTS, {"first": 0, "quick": 1}),
+        (PASSES, LASTS, FAILS, {"first": 0, "cluster": 1}),
     ],
-    ids=["all passed", "the one beside failed", "the others failed"],
+    ids=["all passed", "the first one failed", "what needs no cluster failed", "what needs a cluster failed"],
 )
-def test_what_runs_beside_the_others_is_over_before_the_cluster(
-    monkeypatch: pytest.MonkeyPatch, main: str, side: str, begun: list[str]
+def test_a_failure_ends_what_runs_beside(
+    monkeypatch: pytest.MonkeyPatch, first: str, quick: str, cluster: str, begun: dict[str, int]
 ) -> None:
-    steps = {"quick": [python("main", main), python("side", side, beside=True)], "slow": [python("cluster", "pass")]}
+    steps = {
+        "quick": [python("quick", quick), python("first", first, first=True)],
+        "slow": [python("cluster", cluster)],
+    }
     monkeypatch.setattr(check, "STEPS", steps)
     monkeypatch.setattr(check, "ON_A_CLUSTER", ("slow",))
     monkeypatch.setattr(check, "own_cluster", contextlib.nullcontext)
-    assert [step.name for step in check.run(["quick", "slow"])] == begun
+    assert {step.name: step.status for step in check.run(["quick", "slow"])} == begun
+
+
+def test_what_runs_beside_a_cluster_is_silent_until_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    quiet = check.Step("quiet", [sys.executable, "-c", "print('one dot')"], shown=True, beside=True)
+    assert check.execute(quiet) == 0
+    assert "one dot\n" not in capfd.readouterr().out.split("\n", 1)[1]
