@@ -97,13 +97,14 @@ def test_what_has_no_data_is_named_and_all_else_is_not(prometheus: Prometheus) -
 
 def draw(reports: Path, url: str) -> subprocess.CompletedProcess[str]:
     """What `make dashboards` does and says."""
-    (reports / "kubeconfig").write_text(
+    kubeconfig = reports / "kubeconfig"  # an external Prometheus needs no cluster that answers
+    kubeconfig.write_text(
         "{contexts: [{name: x, context: {cluster: x, user: x}}], current-context: x, "
         "clusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}], users: [{name: x, user: {}}]}"
     )
-    environment = os.environ | {"MLOPS_PLATFORM_REPORTS": str(reports), "KUBECONFIG": str(reports / "kubeconfig")}
+    environment = os.environ | {"MLOPS_PLATFORM_REPORTS": str(reports)}
     command = [sys.executable, str(ROOT / "tools" / "verbs.py"), "dashboards", "--inventory", "local"]
-    given = f"platform_prometheus_url={url}"
+    given = f"platform_prometheus_url={url} platform_kubeconfig={kubeconfig}"
     return subprocess.run([*command, "--", "-e", given], env=environment, capture_output=True, text=True, check=False)
 
 
