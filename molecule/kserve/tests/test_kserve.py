@@ -209,14 +209,14 @@ def test_a_model_that_cannot_scale_is_refused(cluster: Cluster) -> None:
     assert cluster.get(API, "InferenceService", "test-wrong", NAMESPACE) is None
 
 
-def test_nothing_leads_to_the_controller_s_metrics(cluster: Cluster) -> None:
+def test_no_service_leads_to_the_controller_s_metrics(cluster: Cluster) -> None:
     services = cluster.list("v1", "Service", "kserve-system")
     assert [(item["metadata"]["name"], item["spec"]["ports"][0]["port"]) for item in services] == [
         ("kserve-webhook-server-service", 443)
     ]
     (controller,) = cluster.list("v1", "Pod", "kserve-system", "control-plane=kserve-controller-manager")
     assert [box["name"] for box in controller["spec"]["containers"]] == ["manager"]
-    assert "--metrics-addr=127.0.0.1:8080" in controller["spec"]["containers"][0]["args"]
+    assert "--metrics-addr=:8080" in controller["spec"]["containers"][0]["args"]  # Prometheus asks the pod
 
 
 @pytest.mark.parametrize("part", ["llminferenceservices", "localmodelcaches"])
