@@ -4,16 +4,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs import needs
-from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction
+from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import ComponentAction, parsed
 
 
 class ActionModule(ComponentAction):
     """See plugins/modules/component_survey.py for the documentation."""
 
     PHASE = "preflight"
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {**ComponentAction.ARGUMENTS, "observation": {"type": "dict"}}
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"changed": False, "needs": needs(self.component, self.render()).as_dict()}
+        found = [needs(self.component, self.render())]
+        if arguments["observation"]:
+            self.component = parsed(arguments["observation"])
+            # The operator of our own Prometheus may come with a later run, that of a site's own is there.
+            found.append(needs(self.component, self.render(), later=not self.variable("platform_prometheus_url")))
+        return {"changed": False, "needs": [item.as_dict() for item in found]}

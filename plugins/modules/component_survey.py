@@ -8,6 +8,10 @@ short_description: Say what a component will need of the cluster
 description:
   - Renders the manifests of the calling role without a cluster, and sums up what they need. The module
     M(mlops.platform.precheck) holds a cluster against it.
+options:
+  observation:
+    description: What watches the component, described as a component, where anything does.
+    type: dict
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.component
@@ -23,7 +27,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 needs:
-  description: Pods with their requests, volumes, kinds, namespaces, Secrets and node ports.
+  description: Pods with their requests, volumes, kinds, namespaces, Secrets and node ports, and what observing needs.
   returned: success
-  type: dict
+  type: list
+  elements: dict
 """

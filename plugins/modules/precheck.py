@@ -15,7 +15,7 @@ options:
     description: The kubeconfig whose current context is used; the client's default one if it is not given.
     type: path
   needs:
-    description: What the module M(mlops.platform.component_survey) said of each component.
+    description: What the module M(mlops.platform.component_survey) said of the components, in one list.
     type: list
     elements: dict
     default: []
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 - name: Check that the cluster can carry the platform
   mlops.platform.precheck:
     kubeconfig: ~/.kube/config
-    needs: "{{ groups.components | map('extract', hostvars, ['component_survey', 'needs']) }}"
+    needs: "{{ groups.components | map('extract', hostvars, ['component_survey', 'needs']) | flatten(levels=1) }}"
   run_once: true
 """
 

@@ -37,8 +37,7 @@ class ComponentAction(PlatformAction):
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Read the component and act on it; the result says which one it was."""
-        # Plain data: templated values carry ansible-core's own types of strings and numbers.
-        self.component = Component.parse(json.loads(json.dumps(arguments["spec"])))
+        self.component = parsed(arguments["spec"])
         self.task_vars = task_vars
         self._pull_with_login()
         about = {"name": self.component.name, "version": self.component.version, "namespace": self.component.namespace}
@@ -178,6 +177,12 @@ class ComponentAction(PlatformAction):
             message = f"{self.component.name} {relation} {need}, which failed: it was not touched"
             raise PlatformError(message, blocked_by=need)
         return True
+
+
+def parsed(spec: dict[str, Any]) -> Component:
+    """The component that a task's argument describes."""
+    # Plain data: templated values carry ansible-core's own types of strings and numbers.
+    return Component.parse(json.loads(json.dumps(spec)))
 
 
 def run_directory(task_vars: dict[str, Any]) -> Path | None:

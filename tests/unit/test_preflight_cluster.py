@@ -168,10 +168,10 @@ def service(port: int) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"nodePort": port}]}}
 
 
-def needed(*manifests: dict[str, Any], name: str = "search", **spec: Any) -> Needs:
+def needed(*manifests: dict[str, Any], name: str = "search", later: bool = False, **spec: Any) -> Needs:
     """The needs of a component, as they come out of a task's result."""
     component = Component.parse({"name": name, "version": "1", "namespace": "mlops", **spec})
-    found = needs(component, stamp(manifests, name, "1"))
+    found = needs(component, stamp(manifests, name, "1"), later=later)
     return Needs.parse(json.loads(json.dumps(found.as_dict())))
 
 
@@ -396,6 +396,42 @@ def test_kinds_that_nothing_serves(cluster: Cluster) -> None:
     assert [line for line in problems(cluster, needed(thing, definition)) if "Thing" in line] == []
 
 
+MONITOR = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "PodMonitor",
+    "metadata": {"name": "search", "namespace": "mlops"},
+}
+WATCHING: dict[str, Any] = {
+    "name": "search-monitoring",
+    "observes": "search",
+    "configure": [{"type": "prometheus", "service": {"name": "prometheus", "port": 9090, "namespace": "monitoring"}}],
+}
+
+
+def test_what_watches_may_come_with_a_later_run(cluster: Cluster, api: Api) -> None:
+    api.allowed = {("list", name) for name in ("podmonitors", "prometheusrules", "servicemonitors")}
+    (line,) = problems(cluster, needed(MONITOR, **WATCHING))
+    assert line.startswith(
+        "search-monitoring needs the kind PodMonitor of monitoring.coreos.com/v1, which is not served"
+    )
+    assert problems(cluster, needed(MONITOR, later=True, **WATCHING)) == []
+
+
+def test_who_may_not_prove_what_watches(cluster: Cluster, api: Api) -> None:
+    api.rules = [{**EVERYTHING, "apiGroups": ["", "apps", "discovery.k8s.io"]}]
+    api.allowed = {("create", "namespaces"), ("patch", "namespaces")}
+    wanted = needed(**WATCHING)
+    plurals = ("podmonitors", "prometheusrules", "servicemonitors")
+    listing = [
+        f"jane may not list {name}.monitoring.coreos.com: grant it, or use another kubeconfig" for name in plurals
+    ]
+    touching = "jane may not patch pods in the namespace monitoring: grant it, or use another kubeconfig"
+    assert problems(cluster, wanted) == listing
+    api.rules[0]["verbs"] = [*permissions.READS, "watch", "create", "delete"]
+    assert touching in problems(cluster, wanted)
+    assert problems(cluster, wanted, provisions=False) == listing
+
+
 def test_an_autoscaler_needs_metrics(cluster: Cluster, api: Api) -> None:
     (line,) = problems(cluster, needed(SCALER))
     assert line.startswith("search scales by CPU use, and nothing serves metrics: install metrics-server")
@@ -411,6 +447,8 @@ def test_secrets_that_nobody_makes(cluster: Cluster, api: Api) -> None:
         "and the cluster does not have"
     ]
     assert problems(cluster, needed(user, secrets=[{"name": "login", "generate": ["password"]}])) == []
+    timed = {**user, "kind": "CronJob", "spec": {"jobTemplate": {"spec": user["spec"]}}}
+    assert any(line.startswith("search: CronJob mlops/search uses") for line in problems(cluster, needed(timed)))
     api.put("/api/v1/namespaces/mlops/secrets/login", {"data": {}})
     assert problems(cluster, needed(user)) == []
 

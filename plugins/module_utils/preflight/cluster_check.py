@@ -101,7 +101,7 @@ def _kinds(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
     for item in needed:
         for api_version, kind, _ in item.kinds:
             known = (api_version, kind) in cluster.resources or (api_version.rpartition("/")[0], kind) in brought
-            if not known:
+            if not known and not item.later:
                 custom = is_custom({"apiVersion": api_version})
                 hint = "install what defines it" if custom else "the cluster is too old, or has it turned off"
                 lines.append(f"{item.component} needs the kind {kind} of {api_version}, which is not served: {hint}")

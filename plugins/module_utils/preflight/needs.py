@@ -17,8 +17,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     identity,
     namespace_manifest,
     operated_set,
+    pod_template,
     title,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.observation import API, MONITORS
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import amount
 
 Amounts = dict[str, float]
@@ -52,7 +54,9 @@ class Needs:
 
     `labels` are those that its own `namespace` must have; `objects` are identities; `kinds` are (apiVersion, kind,
     namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
-    `secrets_made` (namespace, name); `node_ports` are (port, Service); `priority_classes` are names.
+    `secrets_made` (namespace, name); `node_ports` are (port, Service); `priority_classes` are names; `acts` are
+    (namespace, group, resource, verb) besides those of applying and proving in its namespaces. What may come `later`
+    is left out of a run where the cluster does not know its kinds.
     """
 
     component: str
@@ -69,6 +73,8 @@ class Needs:
     secrets_made: Sequence[Sequence[str]]
     node_ports: Sequence[Sequence[Any]]
     priority_classes: Sequence[str]
+    acts: Sequence[Sequence[str]]
+    later: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a task returns it."""
@@ -81,20 +87,19 @@ class Needs:
         return cls(**{**raw, "pods": pods, "claims": claims})
 
 
-def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
+def needs(component: Component, manifests: Sequence[Manifest], *, later: bool = False) -> Needs:
     """What a component needs whose manifests are stamped."""
     made = [(space, spec.name) for spec in component.secrets for space in (spec.namespace, *spec.copies)]
+    pods = [(item, template["spec"]) for item in manifests if (template := pod_template(item))]
     used = [
         (item["metadata"].get("namespace") or "", name, title(item))
-        for item in manifests
-        if item["kind"] in WORKLOADS
-        for name in sorted(_secrets(item["spec"]["template"]["spec"]))
+        for item, pod in pods
+        for name in sorted(_secrets(pod))
     ]
     spaces = {*component.spaces, *(space for space, _ in made)}
     spaces |= {item["metadata"]["namespace"] for item in manifests if item["metadata"].get("namespace")}
     definitions = [item["spec"] for item in manifests if item["kind"] == "CustomResourceDefinition"]
-    workloads = [item["spec"]["template"]["spec"] for item in manifests if item["kind"] in WORKLOADS]
-    classes = {str(pod.get("priorityClassName") or "") for pod in workloads}
+    classes = {str(pod.get("priorityClassName") or "") for _, pod in pods}
     services = [item for item in manifests if item["kind"] == "Service"]
     return Needs(
         component=component.name,
@@ -116,7 +121,19 @@ def needs(component: Component, manifests: Sequence[Manifest]) -> Needs:
             if port.get("nodePort")
         ],
         priority_classes=sorted(classes - {""}),
+        acts=list(_acts(component)),
+        later=later,
     )
+
+
+def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
+    """What proving an observation asks of the whole cluster, and what its step does to the pods of Prometheus."""
+    if component.observes:
+        for kind in (*MONITORS, "PrometheusRule"):
+            yield "", API.partition("/")[0], f"{kind.lower()}s", "list"
+    for step in component.configure:
+        if step["type"] == "prometheus":
+            yield step["service"]["namespace"], "", "pods", "patch"
 
 
 def _certificates(manifests: Sequence[Manifest]) -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def acts(cluster: Cluster, needed: Iterable[Needs], provisions: bool) -> set[Act
                 verbs = (*READS, *(("watch",) if kind in WORKLOADS else ()), *(WRITES if provisions else ()))
                 name = (space if resource.namespaced else "", api_version.rpartition("/")[0], resource.plural)
                 found |= {Act(*name, verb) for verb in verbs}
+        found |= {act for act in (Act(*raw) for raw in item.acts) if provisions or act.verb in READS}
     return found
 
 
