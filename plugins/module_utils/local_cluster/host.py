@@ -35,6 +35,7 @@ DEVICES = Path("/sys/class/net")
 ROUTES = Path("/proc/net/route")
 CNI_RESULTS = Path("/var/lib/cni/results")  # fixed in libcni
 LOG_LINKS = Path("/var/log/containers")  # fixed in the kubelet
+POLICY_FAMILIES = ("ip", "inet")  # of what enforces NetworkPolicies, by which of its data planes the kernel can do
 SHIM_SOCKETS = Path("/run/containerd/s")  # fixed in containerd
 
 
@@ -261,6 +262,8 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
             done.append(f"{program} chains ({payload.count('-X ')})")
         for table in iptables.abandoned(saved_rules(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
+    if any([_delete_table(family, host.network) for family in POLICY_FAMILIES]):
+        done.append("the table of NetworkPolicies")
     return done
 
 
@@ -277,10 +280,12 @@ def saved_rules(program: str) -> str:
     return run([f"{program}-save"], what="Reading iptables")
 
 
-def _delete_table(family: str, table: str) -> None:
-    """Delete an empty table that the cluster's rules brought into being (with the older iptables it stays, empty)."""
-    if f"table {family} {table}" in run(["nft", "list", "tables"], what="Reading nftables").splitlines():
-        run(["nft", "delete", "table", family, table], what="Removing the cluster's iptables tables")
+def _delete_table(family: str, table: str) -> bool:
+    """Delete a table that the cluster brought into being (with the older iptables an empty one stays); was it there?"""
+    found = f"table {family} {table}" in run(["nft", "list", "tables"], what="Reading nftables").splitlines()
+    if found:
+        run(["nft", "delete", "table", family, table], what="Removing the cluster's tables of rules")
+    return found
 
 
 def _remove_container_traces(host: Host) -> None:
