@@ -68,9 +68,10 @@ def empty(cluster: Cluster, node: str, seconds: float, say: Callable[[str], None
 
 def forget(cluster: Cluster, node: str) -> bool:
     """Delete a node that does not run any more with what was bound to it; return whether there was one."""
+    known = cluster.delete("v1", "Node", node)  # first: as long as it is there DaemonSets give it pods
     for pod in pods_on(cluster, node):
         _tolerant(cluster, "DELETE", _path(pod), {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
-    return cluster.delete("v1", "Node", node)
+    return known
 
 
 def claims_on(cluster: Cluster, node: str) -> list[str]:
