@@ -262,7 +262,7 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
             done.append(f"{program} chains ({payload.count('-X ')})")
         for table in iptables.abandoned(saved_rules(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
-    if any([_delete_table(family, host.network) for family in POLICY_FAMILIES]):
+    if [family for family in POLICY_FAMILIES if _delete_table(family, host.network)]:
         done.append("the table of NetworkPolicies")
     return done
 
