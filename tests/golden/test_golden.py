@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent
 INVENTORIES = {
     "local": ROOT / "inventories" / "local",
+    "local-multinode": ROOT / "inventories" / "local-multinode",
     "existing": ROOT / "inventories" / "existing",
     "production": ROOT / "inventories" / "production",
     "scaled": GOLDEN / "inventories" / "scaled",
@@ -262,7 +263,7 @@ def test_no_secret_is_in_a_manifest(manifests: Manifests) -> None:
 
 
 def test_images_are_those_of_the_catalogue(manifests: Manifests, case: tuple[str, str]) -> None:
-    registry = "localhost:5000" if case[0] in ("local", "existing") else "registry.example.org/mlops"
+    registry = "localhost:5000" if case[0] in ("local", "local-multinode", "existing") else "registry.example.org/mlops"
     images = images_of(manifests)
     assert images or case in WITHOUT_PODS
     for image in images:

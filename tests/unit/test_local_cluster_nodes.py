@@ -59,6 +59,11 @@ def test_nodes_that_go_together() -> None:
     assert list(nodes.problems({f"host{number}": node(number) for number in (1, 2, 3)})) == []
 
 
+def test_what_is_wrong_with_all_nodes_is_said_once() -> None:
+    (said,) = nodes.problems({f"host{number}": node(number, pod_prefix=16) for number in (1, 2, 3)})
+    assert said.startswith("host host1: local_cluster_node_pod_prefix is 16")
+
+
 def test_a_node_alone_may_have_any_address() -> None:
     assert list(nodes.problems({"host1": node(1, address="192.0.2.9", pod_prefix=8)})) == []
     assert list(nodes.problems({})) == []

@@ -51,10 +51,11 @@ def problems(machine: Machine) -> list[str]:
     owners, ours = preflight.socket_owners(used), marks.processes(host) if used else set()
     found += preflight.port_problems(machine.ports, listening, owners, ours)
 
+    here = [] if host.prepared else preflight.routes(Path("/proc/net/route").read_text())
+    found += preflight.overlap_problems(machine.networks, here)
     if not host.prepared and not isinstance(host, Worker):  # else the routes and rules are the cluster's own
         if marks.has_device(host.device):
             found.append(f"the machine already has a network device {host.device}: set local_cluster_device")
-        found += preflight.overlap_problems(machine.networks, preflight.routes(Path("/proc/net/route").read_text()))
         if "iptables" not in preflight.missing_packages(machine.packages):
             neighbour = preflight.neighbour_problem(marks.saved_rules("iptables"))
             found += [neighbour] if neighbour else []

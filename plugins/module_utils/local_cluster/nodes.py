@@ -61,18 +61,21 @@ def pods_of(pod_cidr: str, prefix: int, network: str, address: str) -> str:
 def problems(nodes: Mapping[str, Node]) -> Iterator[str]:
     """What does not go together in the nodes of a cluster, by their hosts; nothing where it has one node."""
     hosts = list(nodes)
+    said: set[str] = set()
     for number, (host, node) in enumerate(nodes.items() if len(nodes) > 1 else ()):
         for name, value in node.shared.items():
             if value != (first := nodes[hosts[0]].shared[name]):
                 yield f"host {host}: {name} is {value}: the nodes of one cluster share it, and {hosts[0]} has {first}"
-        for other in hosts[:number]:
-            for name in ("name", "address"):
-                if getattr(node, name) == getattr(nodes[other], name):
-                    yield f"host {host}: local_cluster_node_{name} is {getattr(node, name)}, which {other} has, too"
+        for name in ("name", "address"):
+            value = getattr(node, name)
+            if other := next((other for other in hosts[:number] if getattr(nodes[other], name) == value), ""):
+                yield f"host {host}: local_cluster_node_{name} is {value}, which {other} has, too"
         try:
             part = ipaddress.IPv4Network(pods_of(node.pod_cidr, node.pod_prefix, node.network, node.address))
         except PlatformError as error:
-            yield f"host {host}: {error}"
+            if str(error) not in said:  # of all nodes at once
+                said.add(str(error))
+                yield f"host {host}: {error}"
         else:
             if node.max_pods > part.num_addresses - RESERVED:
                 yield (
