@@ -16,15 +16,18 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure import ST
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"defaults", "files", "meta", "patches", "tasks", "templates", "vars"}
+FOLDERS = {"defaults", "files", "handlers", "meta", "patches", "tasks", "templates", "vars"}
 FILES = {"README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml"}
 COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
 COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")
 SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 """What a component says at least; the engine's own class knows the rest."""
-OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"}}
+OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"},
+            "gpu_node": {"existing", "local", "inventory"}}  # fmt: skip
 """Components that a site adds when it has what they are for, with the inventories that do without them."""
 WATCHED = ("templates/monitoring/monitors.yml.j2", "files/monitoring/rules.yml", "files/monitoring/dashboard.json")
+ON_HOSTS = {"gpu_node": {"tasks/host.yml", "tasks/release.yml"}}
+"""Components that prepare hosts, too, with the tasks that do it there."""
 UNWATCHED = {"iter8"}
 """Components that export nothing for Prometheus: what is known of all pods is all that is known of theirs."""
 LOOKS = {"http"}
@@ -252,8 +255,9 @@ def has_the_common_tasks(role: Role) -> Iterator[str]:
     path = role.path / "tasks" / "main.yml"
     if not path.exists() or path.read_text(encoding="utf-8") != pattern.replace("minio", role.name):
         yield "tasks/main.yml: it must be that of roles/minio with its own name"
+    known = {"tasks/main.yml", *ON_HOSTS.get(role.name, ())}
     yield from (f"{name}: what a component does is in its spec" for name in sorted(role.files)
-                if name.startswith("tasks/") and name != "tasks/main.yml")  # fmt: skip
+                if name.startswith("tasks/") and name not in known)  # fmt: skip
 
 
 def has_a_scenario(role: Role) -> Iterator[str]:

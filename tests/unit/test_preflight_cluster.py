@@ -270,7 +270,8 @@ def test_prometheus_needs_pods_and_volumes_though_its_operator_makes_them() -> N
 
 
 def room(wanted: Needs, nodes: list[dict[str, Any]], pods: list[dict[str, Any]] | None = None) -> list[str]:
-    return capacity.problems([wanted], capacity.nodes_with_room(nodes, pods or [], {("mlops", "search")}))
+    there = capacity.nodes_with_room(nodes, pods or [], {("mlops", "search")}, wanted.nodes)
+    return capacity.problems(capacity.demands([wanted]), there)
 
 
 def running(namespace: str, component: str, phase: str = "Running") -> dict[str, Any]:

@@ -25,6 +25,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats i
 
 Amounts = dict[str, float]
 """Amounts by resource: cpu in cores, memory in bytes, others in pieces."""
+GPU_NODES = "gpu_nodes"
+"""The type of the step that changes nodes (module_utils/configure/gpu.py)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Needs:
     namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
     `secrets_made` (namespace, name); `node_ports` are (port, Service); `priority_classes` are names; `acts` are
     (namespace, group, resource, verb) besides those of applying and proving in its namespaces. What may come `later`
-    is left out of a run where the cluster does not know its kinds.
+    is left out of a run where the cluster does not know its kinds. `nodes` are those that it changes, each {name,
+    labels, taints, resources} as it will be.
     """
 
     component: str
@@ -75,6 +78,7 @@ class Needs:
     priority_classes: Sequence[str]
     acts: Sequence[Sequence[str]]
     later: bool
+    nodes: Sequence[Mapping[str, Any]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a task returns it."""
@@ -123,6 +127,12 @@ def needs(component: Component, manifests: Sequence[Manifest], *, later: bool = 
         priority_classes=sorted(classes - {""}),
         acts=list(_acts(component)),
         later=later,
+        nodes=[
+            {key: node[key] for key in ("name", "labels", "taints", "resources")}
+            for step in component.configure
+            if step["type"] == GPU_NODES
+            for node in step["nodes"]
+        ],
     )
 
 
@@ -134,6 +144,10 @@ def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
     for step in component.configure:
         if step["type"] == "prometheus":
             yield step["service"]["namespace"], "", "pods", "patch"
+        if step["type"] == GPU_NODES:
+            yield from (("", "", "nodes", verb) for verb in ("list", "patch"))
+            yield "", "", "pods", "list"
+            yield component.namespace, "", "pods", "create"
 
 
 def _certificates(manifests: Sequence[Manifest]) -> list[tuple[str, str]]:
