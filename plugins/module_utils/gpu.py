@@ -37,7 +37,8 @@ class GpuNode:
 
     `mig_profiles` says into how many parts of which profile each GPU is divided, which counts where `mig_strategy` is
     not none. `time_slicing_replicas` pods share one GPU or part, which is offered as `.shared` with
-    `time_slicing_renamed`. `taints` and `labels` are put on the node besides those that tell what it has.
+    `time_slicing_renamed`. In `kubelet_dir` its kubelet tells who holds what. `taints` and `labels`
+    are put on the node besides those that tell what it has.
     """
 
     name: str
@@ -49,6 +50,7 @@ class GpuNode:
     time_slicing_replicas: int = 1
     time_slicing_renamed: bool = False
     device_plugin: str = "nvidia"
+    kubelet_dir: str = "/var/lib/kubelet"
     taints: tuple[Mapping[str, str], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,7 +108,7 @@ class GpuNode:
     @property
     def kind(self) -> str:
         """The name of all nodes that the same device plugin, configured alike, is for."""
-        described = self.devices if self.device_plugin == "simulated" else {}
+        described = {**self.devices, "kubelet": self.kubelet_dir} if self.device_plugin == "simulated" else {}
         about = {"plugin": self.device_plugin, "config": self.plugin_config, **described}
         slug = re.sub(r"[^a-z0-9]+", "-", self.product.lower()).strip("-")[:40].strip("-")
         return f"{slug}-{digest(about)[:6]}"

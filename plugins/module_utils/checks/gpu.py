@@ -29,6 +29,8 @@ DEVICES = "NVIDIA_VISIBLE_DEVICES"
 """The variable in which a container is told of its devices."""
 ENDED = ("Succeeded", "Failed")
 LOOK_SECONDS = 5.0
+LINES = 200
+"""More than a container has variables."""
 
 Nodes = Sequence[Mapping[str, Any]]
 
@@ -102,7 +104,7 @@ class GpuProbeCheck(GpuCheck):
                     {
                         "name": "probe",
                         "image": self.image,
-                        "command": ["printenv", DEVICES],
+                        "command": ["env"],
                         "resources": {"requests": amounts, "limits": {"memory": "8Mi", **limits}},
                     }
                 ],
@@ -153,8 +155,8 @@ class GpuPodCheck(GpuProbeCheck):
             node = ended["spec"].get("nodeName", "")
             if node not in names:
                 raise CheckFailed(f"a pod that asks for {resource} ran on {node}", node, where)
-            lines = access.cluster.last_lines(ended, "probe")
-            devices = [line.strip() for line in lines if line.strip()]
+            lines = access.cluster.last_lines(ended, "probe", LINES)
+            devices = [line.partition("=")[2] for line in lines if line.startswith(f"{DEVICES}=")]
             if _phase(ended) == "Failed" or not devices:
                 said = problem.message if (problem := pod_problem(ended)) else "it has ended well"
                 matter = f"a pod with {resource} on {node} was given no device ({DEVICES} is not set): {said}"
