@@ -38,6 +38,7 @@ COLLECTION = Path(__file__).parents[2]
 GROUPS = ("platform", "components", "local_cluster", "gpu_nodes")
 PLATFORM = "platform"
 GPU_ROLE = "gpu_node"
+CLUSTER_ROLE = "local_cluster"
 
 
 @dataclass
@@ -270,9 +271,10 @@ class Inventory:
                         yield f"host {host}: {_first_line(error)}"
             yield from self._node_ports(host, description, ports)
             yield from self._place(host, description, places)
-        for host in self.gpu_nodes:
+        machines = {GPU_ROLE: self.gpu_nodes, CLUSTER_ROLE: self.groups.get(CLUSTER_ROLE, ())[:1]}
+        for host, role in [(host, role) for role, hosts in machines.items() for host in hosts]:
             try:
-                yield from self._refused(host, self.descriptions[GPU_ROLE])
+                yield from self._refused(host, self.descriptions[role])
             except (AnsibleError, TypeError, AttributeError, LookupError) as error:
                 if not quiet:
                     yield f"host {host}: {_first_line(error)}"

@@ -553,7 +553,12 @@ def gpu_node() -> Board:
                         most=1,
                         bound=0.95,
                     ),
-                    lines("Temperature", (f"max by (node, gpu) (DCGM_FI_DEV_GPU_TEMP{own})", gpu), unit="celsius", bound=88),
+                    lines(
+                        "Temperature",
+                        (f"max by (node, gpu) (DCGM_FI_DEV_GPU_TEMP{own})", gpu),
+                        unit="celsius",
+                        bound=88,
+                    ),
                     lines("Power", (f"max by (node, gpu) (DCGM_FI_DEV_POWER_USAGE{own})", gpu), unit="watt"),
                     lines(
                         "Given to pods, by resource",

@@ -15,6 +15,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.alerts impor
 from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.connection import ConnectionCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.drift import DriftCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
@@ -57,6 +58,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 
 CHECKS: dict[str, type[Check]] = {
     "certificate": CertificateCheck,
+    "connection": ConnectionCheck,
     "dns": DnsCheck,
     "drift": DriftCheck,
     "edge": EdgeCheck,

@@ -137,13 +137,16 @@ def needs(component: Component, manifests: Sequence[Manifest], *, later: bool = 
 
 
 def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
-    """What proving an observation asks of the whole cluster, and what its step does to the pods of Prometheus."""
+    """What proving an observation asks of the cluster, what its step does to Prometheus's pods, where checks make pods."""
     if component.observes:
         for kind in (*MONITORS, "PrometheusRule"):
             yield "", API.partition("/")[0], f"{kind.lower()}s", "list"
     for step in component.configure:
         if step["type"] == "prometheus":
             yield step["service"]["namespace"], "", "pods", "patch"
+    for check in component.checks:
+        if check["type"] == "connection":
+            yield check.get("client") or component.namespace, "", "pods", "create"
         if step["type"] == GPU_NODES:
             yield from (("", "", "nodes", verb) for verb in ("list", "patch"))
             yield "", "", "pods", "list"
