@@ -25,7 +25,7 @@ options:
     type: int
     required: true
   network:
-    description: The network of the nodes' addresses.
+    description: The network of the nodes' addresses; empty where there is one node only.
     type: str
     required: true
   address:

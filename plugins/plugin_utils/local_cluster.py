@@ -54,6 +54,7 @@ MACHINE_ARGUMENTS: dict[str, dict[str, Any]] = {
             "variable": {"type": "str", "required": True},
         },
     },
+    "pods": {"type": "str", "required": True},
 }
 
 
@@ -76,4 +77,5 @@ def machine_of(argument: dict[str, Any]) -> Machine:
         unchangeable=argument["unchangeable"],
         memory_mib=int(argument["memory_mib"]),
         disks=tuple(Disk(Path(disk["path"]), int(disk["mib"]), disk["variable"]) for disk in argument["disks"]),
+        pods=argument["pods"],
     )

@@ -40,9 +40,9 @@ def test_a_node_has_the_part_with_its_number(address: str, part: str) -> None:
     [
         ((PODS, 24, NODES, "10.96.0.1"), "local_cluster_node_address is 10.96.0.1.* 10.95.0.1 to 10.95.0.254"),
         ((PODS, 24, NODES, "10.95.0.0"), "local_cluster_node_address is 10.95.0.0"),
-        ((PODS, 16, NODES, "10.95.0.2"), "local_cluster_node_pod_prefix is 16: .* have prefixes of 17 to 30"),
+        ((PODS, 15, NODES, "10.95.0.2"), "local_cluster_node_pod_prefix is 15: .* have prefixes of 16 to 30"),
         ((PODS, 31, NODES, "10.95.0.2"), "local_cluster_node_pod_prefix is 31"),
-        (("10.244.0.0/23", 24, NODES, "10.95.0.3"), "has 2 parts of /24: choose a longer local_cluster_node_pod_p"),
+        (("10.244.0.0/23", 24, NODES, "10.95.0.3"), "number 3 of its network.* has room for 2 of /24: choose a longer"),
     ],
 )
 def test_addresses_without_a_part_are_refused(arguments: tuple[str, int, str, str], said: str) -> None:
@@ -60,12 +60,14 @@ def test_nodes_that_go_together() -> None:
 
 
 def test_what_is_wrong_with_all_nodes_is_said_once() -> None:
-    (said,) = nodes.problems({f"host{number}": node(number, pod_prefix=16) for number in (1, 2, 3)})
-    assert said.startswith("host host1: local_cluster_node_pod_prefix is 16")
+    (said,) = nodes.problems({f"host{number}": node(number, pod_prefix=15) for number in (1, 2, 3)})
+    assert said.startswith("host host1: local_cluster_node_pod_prefix is 15")
 
 
 def test_a_node_alone_may_have_any_address() -> None:
-    assert list(nodes.problems({"host1": node(1, address="192.0.2.9", pod_prefix=8)})) == []
+    assert list(nodes.problems({"host1": node(1, network="", address="192.0.2.9")})) == []
+    assert nodes.pods_of(PODS, 24, "", "192.0.2.9") == "10.244.0.0/24"
+    assert nodes.pods_of("10.244.0.0/25", 25, "", "192.0.2.9") == "10.244.0.0/25"
     assert list(nodes.problems({})) == []
 
 

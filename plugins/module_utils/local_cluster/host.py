@@ -60,7 +60,7 @@ class Host:
         """Make the cluster's control group, device and kernel settings; return whether anything was missing."""
         changed = False
         before = remembered(self)
-        if before is None:
+        if before is None or before.boot_id != boot_id():
             chains = {program: iptables.chain_names(saved_rules(program)) for program in iptables.FAMILIES}
             before = Before(boot_id(), sysctls.current(), chains)
             _remember(self, before)
@@ -110,7 +110,8 @@ class Host:
             shutil.rmtree(self.run_dir)
             remove_if_empty(self.run_dir.parent)
             done.append(str(self.run_dir))
-        _memory(self).unlink(missing_ok=True)
+        if not self.workers_dir.exists():  # else rules and settings of the machine are not what they were before
+            _memory(self).unlink(missing_ok=True)
         return done
 
     @property

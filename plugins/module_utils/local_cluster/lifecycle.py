@@ -127,7 +127,11 @@ class Lifecycle:
 
     def _start_supervisor(self) -> list[str]:
         """Clean up what a killed cluster or a power cut left, then start supervisord; return what was cleaned."""
-        swept = self._host.sweep(self._stop_seconds)
+        swept: list[str] = []
+        for left in worker.left_over(self._host.workers_dir):
+            if not machine.processes(left):  # it ended with the control plane
+                swept += left.sweep(self._stop_seconds)
+        swept += self._host.sweep(self._stop_seconds)
         if swept:
             self._say(f"cleaned up after a cluster that did not end properly: {', '.join(swept)}")
         executable = Path(sys.prefix) / "bin" / "supervisord"

@@ -23,7 +23,7 @@ class Machine:
     """What a cluster wants of its machine.
 
     `packages` are Debian's, each with its program; `ports`, `networks` and `unchangeable` are by the names of their
-    variables.
+    variables; `pods` is the network of the addresses that the node's own pods get.
     """
 
     host: Host
@@ -33,6 +33,7 @@ class Machine:
     unchangeable: Mapping[str, str]
     memory_mib: int
     disks: Sequence[preflight.Disk]
+    pods: str
 
 
 def problems(machine: Machine) -> list[str]:
@@ -51,8 +52,10 @@ def problems(machine: Machine) -> list[str]:
     owners, ours = preflight.socket_owners(used), marks.processes(host) if used else set()
     found += preflight.port_problems(machine.ports, listening, owners, ours)
 
-    here = [] if host.prepared else preflight.routes(Path("/proc/net/route").read_text())
-    found += preflight.overlap_problems(machine.networks, here)
+    here = preflight.routes(Path("/proc/net/route").read_text())
+    found += preflight.overlap_problems(machine.networks, [] if host.prepared else here)
+    if machine.networks:  # those of the control plane, from whose namespace this looks
+        found += preflight.stray_problems(here, host.pod_cidr, machine.pods)
     if not host.prepared and not isinstance(host, Worker):  # else the routes and rules are the cluster's own
         if marks.has_device(host.device):
             found.append(f"the machine already has a network device {host.device}: set local_cluster_device")

@@ -35,34 +35,36 @@ class Node:
 def pods_of(pod_cidr: str, prefix: int, network: str, address: str) -> str:
     """The part of the pods' network that the node at `address` has: the one with its number, from 0 for the first.
 
-    Raises PlatformError, which names the variable that is wrong.
+    Without a `network` the node is alone, and the first one. Raises PlatformError, which names the variable that is
+    wrong.
     """
-    pods, nodes = ipaddress.IPv4Network(pod_cidr), ipaddress.IPv4Network(network)
+    pods, nodes = ipaddress.IPv4Network(pod_cidr), ipaddress.IPv4Network(network or f"{address}/32")
     place = ipaddress.IPv4Address(address)
-    if place not in nodes or place in (nodes.network_address, nodes.broadcast_address):
+    if network and (place not in nodes or place in (nodes.network_address, nodes.broadcast_address)):
         raise PlatformError(
             f"local_cluster_node_address is {address}: the nodes of one cluster have addresses of "
             f"{nodes[1]} to {nodes[-2]} (local_cluster_node_network)"
         )
-    if not pods.prefixlen < prefix <= LONGEST_PREFIX:
+    if not pods.prefixlen <= prefix <= LONGEST_PREFIX:
         raise PlatformError(
             f"local_cluster_node_pod_prefix is {prefix}: parts of {pods} (local_cluster_pod_cidr) have prefixes of "
-            f"{pods.prefixlen + 1} to {LONGEST_PREFIX}"
+            f"{pods.prefixlen} to {LONGEST_PREFIX}"
         )
-    number, parts = int(place) - int(nodes.network_address) - 1, 2 ** (prefix - pods.prefixlen)
+    number = int(place) - int(nodes.network_address) - 1 if network else 0
+    parts = 2 ** (prefix - pods.prefixlen)
     if number >= parts:
         raise PlatformError(
-            f"local_cluster_node_address is {address}, the {number + 1}th of its network, and {pods} "
-            f"(local_cluster_pod_cidr) has {parts} parts of /{prefix}: choose a longer local_cluster_node_pod_prefix"
+            f"local_cluster_node_address is {address}, number {number + 1} of its network, and {pods} "
+            f"(local_cluster_pod_cidr) has room for {parts} of /{prefix}: choose a longer local_cluster_node_pod_prefix"
         )
     return str(ipaddress.IPv4Network((int(pods.network_address) + number * 2 ** (32 - prefix), prefix)))
 
 
 def problems(nodes: Mapping[str, Node]) -> Iterator[str]:
-    """What does not go together in the nodes of a cluster, by their hosts; nothing where it has one node."""
+    """What does not go together in the nodes of a cluster, by their hosts."""
     hosts = list(nodes)
     said: set[str] = set()
-    for number, (host, node) in enumerate(nodes.items() if len(nodes) > 1 else ()):
+    for number, (host, node) in enumerate(nodes.items()):
         for name, value in node.shared.items():
             if value != (first := nodes[hosts[0]].shared[name]):
                 yield f"host {host}: {name} is {value}: the nodes of one cluster share it, and {hosts[0]} has {first}"
