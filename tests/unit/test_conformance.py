@@ -43,7 +43,7 @@ def test_secrets_of_the_platform_are_hidden() -> None:
 
 def test_every_scenario_is_of_a_component() -> None:
     found = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
-    of_all = {"default", "byo", "faults", "platform", "serving_faults"}
+    of_all = {"default", "byo", "faults", "nodes", "platform", "serving_faults"}
     assert found - of_all == {role.name for role in ROLES if role.is_component}
 
 
