@@ -44,7 +44,9 @@ class ActionModule(PlatformAction):
                 return {"changed": False, "reached": False}
             refuse([str(error)], next_step=next_step(str(error), "", "task"))
         needed = [Needs.parse(item) for item in arguments["needs"]]
-        models = Inventory.of(self, task_vars).models() if arguments["room"] and arguments["provisions"] else []
+        # Models are served in runs that have what serves them.
+        served = any(item.component == "kserve" for item in needed) and arguments["room"] and arguments["provisions"]
+        models = Inventory.of(self, task_vars).models() if served else []
         found = survey(cluster, needed, provisions=arguments["provisions"], room=arguments["room"], models=models)
         present = {"kubernetes": version} | {item.component: item.version for item in needed}
         rows = [row for row in compatibility() if "kubernetes" in (row.of, row.goes_with)]  # the rest was said

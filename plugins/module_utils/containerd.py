@@ -56,6 +56,8 @@ def with_nvidia(text: str) -> str:
         "runtime_type": RUNC,
         "options": {**(plain.get("options") or {}), "BinaryName": NVIDIA},
     }
+    # Pods that are given a GPU need not say so twice; what has none is run by runc, as before.
+    plugin["containerd"]["default_runtime_name"] = "nvidia"
     plugin |= {"enable_cdi": True, "cdi_spec_dirs": plugin.get("cdi_spec_dirs") or SPECS}
     return "\n".join(_lines({"version": version, "plugins": {name: plugin}})).strip() + "\n"
 

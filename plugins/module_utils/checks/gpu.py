@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.waiting import Wake
 PROBE = "gpu"
 DEVICES = "NVIDIA_VISIBLE_DEVICES"
 """The variable in which a container is told of its devices."""
+FILE = re.compile(r"nvidia\d+")
+"""The file of a GPU in /dev, whole or divided."""
 ENDED = ("Succeeded", "Failed")
 LOOK_SECONDS = 5.0
 LINES = 200
@@ -75,11 +78,14 @@ class GpuAllocatableCheck(GpuCheck):
 
 @dataclass(frozen=True)
 class GpuProbeCheck(GpuCheck):
-    """A check that makes pods of `image`; `tolerations` lead them to GPUs, `runtime_class` "" is the default one."""
+    """A check that makes pods of `image`, which has a shell; `tolerations` lead them to GPUs.
+
+    `pull_secrets` are the names of the Secrets that the image is pulled with.
+    """
 
     image: str
     tolerations: Sequence[Mapping[str, Any]] = ()
-    runtime_class: str = ""
+    pull_secrets: Sequence[str] = ()
 
     @contextmanager
     def pod(self, access: Access, spec: Mapping[str, Any], limits: Mapping[str, str]) -> Iterator[Object]:
@@ -98,13 +104,13 @@ class GpuProbeCheck(GpuCheck):
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
-                **({"runtimeClassName": self.runtime_class} if self.runtime_class else {}),
+                "imagePullSecrets": [{"name": name} for name in self.pull_secrets],
                 **spec,
                 "containers": [
                     {
                         "name": "probe",
                         "image": self.image,
-                        "command": ["env"],
+                        "command": ["sh", "-c", "env; ls /dev"],
                         "resources": {"requests": amounts, "limits": {"memory": "8Mi", **limits}},
                     }
                 ],
@@ -161,7 +167,14 @@ class GpuPodCheck(GpuProbeCheck):
                 said = problem.message if (problem := pod_problem(ended)) else "it has ended well"
                 matter = f"a pod with {resource} on {node} was given no device ({DEVICES} is not set): {said}"
                 raise CheckFailed(matter, "none", where)
+            if self._real(node) and not any(FILE.fullmatch(line.strip()) for line in lines):
+                matter = f"a pod with {resource} on {node} sees no /dev/nvidia<number>: the runtime of containerd there"
+                raise CheckFailed(f"{matter} is not NVIDIA's", devices[-1], where)
         return f"on {node}: {devices[-1]}"
+
+    def _real(self, name: str) -> bool:
+        """Whether the devices of a node are no simulated ones."""
+        return any(node["name"] == name and node.get("device_plugin") == "nvidia" for node in self.nodes)
 
 
 @dataclass(frozen=True)
