@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -44,11 +45,11 @@ def offered(cluster: Cluster, name: str) -> dict[str, str]:
 
 @pytest.fixture
 def image(cluster: Cluster) -> str:
-    """An image with a shell, which the cluster has."""
-    items = cluster.list("v1", "ConfigMap", "local-path-storage")
-    text = json.dumps([item.get("data") for item in items])
-    found = text.partition("localhost:5000/busybox:")[2]
-    return "localhost:5000/busybox:" + found.partition("\\")[0].partition('"')[0]
+    """An image with a shell, which the cluster has for the helpers of volumes."""
+    (found,) = [item for item in cluster.list("v1", "ConfigMap", "local-path-storage") if "helperPod.yaml" in item["data"]]
+    name = re.search(r"[\w.:/-]+/busybox:[\w.-]+", json.dumps(found["data"]))
+    assert name
+    return name[0]
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ class GpuProbeCheck(GpuCheck):
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
-                "imagePullSecrets": [{"name": name} for name in self.pull_secrets],
+                "imagePullSecrets": [{"name": secret} for secret in self.pull_secrets],
                 **spec,
                 "containers": [
                     {
