@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Resource
 
+Objects = list[dict[str, Any]]
+Lines = list[str]
 PLURALS = {"Node": "nodes", "Pod": "pods"}
 
 
@@ -63,7 +65,7 @@ class Kube:
     def resource(self, api_version: str, kind: str) -> Resource:
         return Resource(api_version, kind, PLURALS[kind], kind != "Node")
 
-    def list(self, _: str, kind: str, namespace: str | None = None, selector: str = "") -> list[dict[str, Any]]:
+    def list(self, _: str, kind: str, namespace: str | None = None, selector: str = "") -> Objects:
         found = list((self.nodes if kind == "Node" else self.pods).values())
         label = selector.partition("=")[0]
         return [
@@ -89,7 +91,7 @@ class Kube:
         self.removed.append(name)
         return self.pods.pop(name, None) is not None
 
-    def last_lines(self, pod: dict[str, Any], container: str, lines: int = 15, since: int = 0) -> list[str]:
+    def last_lines(self, pod: dict[str, Any], container: str, lines: int = 15, since: int = 0) -> Lines:
         return self.logs.get(pod["metadata"]["name"], self.logs.get("", []))
 
     def watch(self, *_: Any) -> Iterator[Any]:

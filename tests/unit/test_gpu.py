@@ -99,7 +99,9 @@ THEIRS = {"key": "nvidia.com/gpu", "value": "theirs", "effect": "NoSchedule"}
 
 def test_a_node_becomes_what_is_said_and_is_given_back_as_it_was() -> None:
     kube = Kube()
-    before = kube.node("a", metadata={"labels": {"workload-type": "batch", "zone": "x"}}, spec={"taints": [THEIRS, OTHERS]})
+    before = kube.node(
+        "a", metadata={"labels": {"workload-type": "batch", "zone": "x"}}, spec={"taints": [THEIRS, OTHERS]}
+    )
     wanted = {"workload-type": "inference", "nvidia.com/gpu.count": "8"}
     now = merged(before, gpu.become(before, wanted, [TAINT]))
     assert now["metadata"]["labels"] == {"zone": "x", **wanted}

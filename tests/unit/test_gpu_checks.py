@@ -79,18 +79,20 @@ def test_a_pod_gets_a_device_on_a_node_that_has_some() -> None:
 
 def test_a_pod_that_runs_elsewhere_or_gets_nothing_is_seen() -> None:
     check = GpuPodCheck("runs", **PROBE)
-    with pytest.raises(CheckFailed, match="a pod that asks for nvidia.com/gpu ran on b"):
+    with pytest.raises(CheckFailed, match=r"a pod that asks for nvidia.com/gpu ran on b"):
         tried(check, clustered(runs("b")))
     with pytest.raises(CheckFailed, match="was given no device"):
         tried(check, clustered(runs("a")))
     real = GpuPodCheck("runs", **{**PROBE, "nodes": ({**NODES[0], "device_plugin": "nvidia"},)})
     kube = clustered(runs("a"))
     kube.logs[""] = ["NVIDIA_VISIBLE_DEVICES=GPU-1", "null", "zero"]
-    with pytest.raises(CheckFailed, match="sees no /dev/nvidia<number>: the runtime of containerd there is not NVIDIA's"):
+    with pytest.raises(
+        CheckFailed, match="sees no /dev/nvidia<number>: the runtime of containerd there is not NVIDIA's"
+    ):
         tried(real, kube)
     kube.logs[""].append("nvidia0")
     assert tried(real, kube)[0] == {GPU: "on a: GPU-1"}
-    with pytest.raises(CheckFailed, match="cannot be scheduled: Insufficient nvidia.com/gpu"):
+    with pytest.raises(CheckFailed, match=r"cannot be scheduled: Insufficient nvidia.com/gpu"):
         tried(check, clustered(waits("Insufficient nvidia.com/gpu")))
 
 
@@ -121,7 +123,7 @@ def test_one_too_many_waits_for_that_and_nothing_else() -> None:
     observed, _ = tried(check, kube)
     assert observed[GPU].startswith("Pending with 5: 0/2 nodes are available")
     assert kube.asked == [{"memory": "8Mi", GPU: "5"}]
-    with pytest.raises(CheckFailed, match="a pod that asks for 5 nvidia.com/gpu was put onto b"):
+    with pytest.raises(CheckFailed, match=r"a pod that asks for 5 nvidia.com/gpu was put onto b"):
         tried(check, clustered(runs("b", "Running")))
     with pytest.raises(CheckFailed, match="waits for something else"):
         tried(check, clustered(waits(TAINTED)))

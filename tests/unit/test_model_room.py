@@ -36,7 +36,9 @@ def said(kube: Kube, settings: Settings = IRIS, serving: Serving = SERVING, pres
 def kube() -> Kube:
     found = Kube()
     found.node("plain")
-    found.node("gpu", {"nvidia.com/gpu": "2"}, metadata={"labels": {"workload-type": "inference"}}, spec={"taints": [TAINT]})
+    found.node(
+        "gpu", {"nvidia.com/gpu": "2"}, metadata={"labels": {"workload-type": "inference"}}, spec={"taints": [TAINT]}
+    )
     return found
 
 
@@ -60,7 +62,9 @@ def test_who_holds_the_gpus_is_named(kube: Kube) -> None:
 
 def test_each_pod_needs_its_own(kube: Kube) -> None:
     assert said(kube, Settings("iris", gpu=True, min_replicas=2)) == ""
-    assert "it needs 3 times 1 nvidia.com/gpu; 2 of 2 are free" in said(kube, Settings("iris", gpu=True, min_replicas=3))
+    assert "it needs 3 times 1 nvidia.com/gpu; 2 of 2 are free" in said(
+        kube, Settings("iris", gpu=True, min_replicas=3)
+    )
     # One that may go to nothing has a pod at its beginning.
     kube.pod("a", "gpu", {"nvidia.com/gpu": "2"})
     assert "it needs 1 times 1 nvidia.com/gpu" in said(kube, Settings("iris", gpu=True, min_replicas=0))

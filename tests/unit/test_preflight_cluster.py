@@ -324,7 +324,7 @@ def gpu_step(*nodes: dict[str, Any]) -> dict[str, Any]:
 
 def test_pods_that_do_not_fit_one_by_one_though_there_is_enough_for_all() -> None:
     """Two nodes with 5 GiB each have no room for three pods of 3 GiB."""
-    half = {"cpu": "4", "memory": "5Gi", "pods": "110"}
+    half: dict[str, Any] = {"cpu": "4", "memory": "5Gi", "pods": "110"}
     (line,) = room(needed(workload(replicas=3, pod=pod_spec("3Gi"))), [node("a", **half), node("b", **half)])
     assert line == (
         "search: of 3 pods of Deployment mlops/search 2 fit (1 on a, 1 on b): allowed is less (search_resources)"
@@ -353,7 +353,12 @@ def test_pods_that_may_go_elsewhere_do_not_take_from_those_that_may_not() -> Non
 
 def test_nodes_are_counted_as_the_run_will_make_them() -> None:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-    change = {"name": "b", "labels": {"workload-type": "inference"}, "taints": [taint], "resources": {"nvidia.com/gpu": 2}}
+    change = {
+        "name": "b",
+        "labels": {"workload-type": "inference"},
+        "taints": [taint],
+        "resources": {"nvidia.com/gpu": 2},
+    }
     both = [SMALL, {**SMALL, "metadata": {"name": "b"}}]
     # What asks for no GPU does not get onto it.
     plain = workload(replicas=3, pod=pod_spec("3Gi"))

@@ -46,7 +46,9 @@ def offered(cluster: Cluster, name: str) -> dict[str, str]:
 @pytest.fixture
 def image(cluster: Cluster) -> str:
     """An image with a shell, which the cluster has for the helpers of volumes."""
-    (found,) = [item for item in cluster.list("v1", "ConfigMap", "local-path-storage") if "helperPod.yaml" in item["data"]]
+    (found,) = [
+        item for item in cluster.list("v1", "ConfigMap", "local-path-storage") if "helperPod.yaml" in item["data"]
+    ]
     name = re.search(r"[\w.:/-]+/busybox:[\w.-]+", json.dumps(found["data"]))
     assert name
     return name[0]
