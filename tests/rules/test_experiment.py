@@ -37,7 +37,8 @@ ROWS = 200
 PLAYED = ROOT / "tests" / "rules" / "two_versions.py"
 two_versions = load_program("tests/rules/two_versions.py")
 CHAMPION, CANDIDATE = "1", "2"
-SETTINGS = Settings(rate=20.0, seconds=18.0, error_margin=0.1, feedback_margin=0.1)
+SETTINGS = Settings(rate=75.0, seconds=9.0, alpha=0.001, error_margin=0.1, feedback_margin=0.1)
+"""Many requests in a short time, of which chance makes a wrong decision only once in a thousand runs."""
 RULES = Rules(steps=(50, 100), latency_allowed_ms=2500, timeout_seconds=20)
 """Only what is slow on purpose is slow by them, however busy the machine is."""
 GOOD = {"share": 0.5, "right": 0.8, "errors": 0.0, "seconds": 0.002}
@@ -78,7 +79,9 @@ class Platform:
     access: Access
     said: list[str] = field(default_factory=list)
 
-    def experiment(self, model: str, demand: Demand = "better", settings: Settings = SETTINGS) -> Experiment:
+    def experiment(
+        self, model: str, demand: Demand = "better", settings: Settings = SETTINGS, rules: Rules = RULES
+    ) -> Experiment:
         asked = Model(
             cluster=cast(Any, self.access.cluster),
             record=Record(inference_service.Settings(model)),
@@ -90,7 +93,7 @@ class Platform:
             say=self.said.append,
         )
         prometheus = {"name": "prometheus", "port": 9090, "namespace": "monitoring"}
-        return Experiment(asked, settings, RULES, prometheus, demand)
+        return Experiment(asked, settings, rules, prometheus, demand)
 
     def runs(self, model: str) -> list[Run]:
         """What MLflow has on record, newest first."""
@@ -110,11 +113,11 @@ MLFLOW = {
 def platform(
     folder: Path, mlflow: int, model: str, candidate: Mapping[str, float], *, scraped: bool = True
 ) -> Iterator[Platform]:
-    """A Prometheus that scrapes a champion and a candidate each second."""
+    """A Prometheus that scrapes a champion and a candidate each half second."""
     ports = {"mlflow": mlflow, "prometheus": free_port(), "model": free_port()}
     target = {"targets": [f"{LOOPBACK}:{ports['model']}"], "labels": {"namespace": "models", "component": "models"}}
     job = {"job_name": "models", "honor_labels": True, "static_configs": [target]}
-    scraping = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job] if scraped else []}
+    scraping = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job] if scraped else []}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(scraping), encoding="utf-8")
     played = json.dumps({CHAMPION: GOOD, CANDIDATE: {**GOOD, **candidate}})
     server = str(built_program("prometheus-server"))
@@ -257,7 +260,7 @@ def test_what_cannot_be_decided_is_refused_before_anything_is_sent(tmp_path: Pat
         said = refused(found.experiment("refused"), versions("refused", GOOD["right"], labelled=False))
         assert "the rows of the model refused (held_out.json of the run) have no labels" in said
         said = refused(found.experiment("refused", settings=replace(SETTINGS, seconds=1.0)), known)
-        assert "experiment_rate 20 and experiment_seconds 1 make 20 requests" in said
+        assert "experiment_rate 75 and experiment_seconds 1 make 75 requests" in said
         said = refused(found.experiment("refused"), replace(known, broken=["the input a is gone"]))
         assert "versions 1 and 2 of the model refused cannot be compared" in said
         found.ports["prometheus"] = free_port()
@@ -269,10 +272,10 @@ def test_what_cannot_be_decided_is_refused_before_anything_is_sent(tmp_path: Pat
 def test_a_prometheus_that_does_not_count_decides_nothing(tmp_path: Path, mlflow_port: int) -> None:
     """Its models are not scraped: nobody is promoted, nothing is on record."""
     with platform(tmp_path, mlflow_port, "unseen", {"right": 1.0}, scraped=False) as found:
-        gate = found.experiment("unseen")
+        gate = found.experiment("unseen", rules=replace(RULES, timeout_seconds=3))
         with (
             opened(found, gate, "unseen", versions("unseen", 1.0)),
-            pytest.raises(StepFailed, match="came to no decision: before the requests: after 20 s the pods of version"),
+            pytest.raises(StepFailed, match="came to no decision: before the requests: after 3 s the pods of version"),
         ):
             gate.prove(STATE)
         assert gate.document is None
