@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
+from programs import built_program
 
 Running = contextlib.AbstractContextManager[subprocess.Popen[bytes]]
 
@@ -69,3 +71,15 @@ def mlflow_server(folder: Path) -> Iterator[int]:
     with python(*arguments, log=folder / "log", **settings):
         until(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok, 240)
         yield port
+
+
+@contextlib.contextmanager
+def prometheus_server(folder: Path, port: int, *jobs: dict[str, Any], interval: str = "1s") -> Iterator[None]:
+    """A Prometheus that `make rules` has built; it does some jobs each `interval`, and keeps everything in `folder`."""
+    settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    arguments += [f"--web.listen-address=127.0.0.1:{port}"]
+    with program(str(built_program("prometheus-server")), *arguments, log=folder / "prometheus.log"):
+        until(lambda: requests.get(f"http://127.0.0.1:{port}/-/ready", timeout=5).ok)
+        yield

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 import requests
-import yaml
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import LOOPBACK, Access, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
@@ -30,8 +29,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
 from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import Versions
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from programs import ROOT, built_program, load_program
-from running import free_port, mlflow_server, program, until
+from programs import ROOT, load_program
+from running import free_port, mlflow_server, program, prometheus_server, until
 
 ROWS = 200
 PLAYED = ROOT / "tests" / "rules" / "two_versions.py"
@@ -117,17 +116,12 @@ def platform(
     ports = {"mlflow": mlflow, "prometheus": free_port(), "model": free_port()}
     target = {"targets": [f"{LOOPBACK}:{ports['model']}"], "labels": {"namespace": "models", "component": "models"}}
     job = {"job_name": "models", "honor_labels": True, "static_configs": [target]}
-    scraping = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job] if scraped else []}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(scraping), encoding="utf-8")
+    jobs = [job] if scraped else []
     played = json.dumps({CHAMPION: GOOD, CANDIDATE: {**GOOD, **candidate}})
-    server = str(built_program("prometheus-server"))
-    place = f"{LOOPBACK}:{ports['prometheus']}"
-    watching = [server, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (
         program(sys.executable, str(PLAYED), str(ports["model"]), model, played, log=folder / "model.log"),
-        program(*watching, f"--web.listen-address={place}", log=folder / "prometheus.log"),
+        prometheus_server(folder, ports["prometheus"], *jobs, interval="500ms"),
     ):
-        until(lambda: requests.get(f"http://{place}/-/ready", timeout=5).ok)
         until(lambda: requests.get(f"http://{LOOPBACK}:{ports['model']}/metrics", timeout=5).ok)
         yield Platform(ports, Access(cast(Any, Secrets()), cast(Any, Ports(ports)), "models"))
 

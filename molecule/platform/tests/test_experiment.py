@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import RUN_SECONDS, ServedModel, begin_experiment, registry
+from served_model import ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -160,14 +159,7 @@ def test_a_candidate_that_is_slow_is_rejected(
 def test_a_candidate_that_predicts_better_is_promoted_by_the_run_after_one_that_was_killed(
     served: dict[str, str], model: ServedModel, cluster: Cluster, ask: Ask, client: MlflowClient
 ) -> None:
-    process = model.started("experiment-model", candidate="better", **QUICK)
-    deadline = time.monotonic() + RUN_SECONDS
-    while model.state(cluster).get("percent") != 50:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    model.killed(cluster, 50, "experiment-model", candidate="better", **QUICK)
 
     found = compared(model, "better")
     assert found["outcome"] == "promote", found["reason"]
