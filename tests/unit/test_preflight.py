@@ -175,6 +175,8 @@ CONSUMER = {"name": "a", "namespace": "n", "buckets": ["abc"], "access": "read"}
         ({"type": "list", "elements": "str"}, ["a", 1], ("x[1]", 1, "quotes")),
         ({"type": "dict"}, [1], ("x", [1], "a mapping")),
         ({"type": "str", "choices": ["read", "write"]}, "raed", ("x", "raed", "read, write; did you mean read?")),
+        ({"type": "list", "elements": "str", "choices": ["a", "b"]}, ["b", "a"], None),
+        ({"type": "list", "elements": "str", "choices": ["a", "b"]}, ["b", "c"], ("x[1]", "c", "allowed are a, b")),
         ({"type": "raw"}, None, None),
     ],
 )
