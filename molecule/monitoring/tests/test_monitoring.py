@@ -28,12 +28,6 @@ FIRES_SECONDS, RESOLVES_SECONDS = 240, 240
 
 
 @pytest.fixture(scope="module")
-def forwards(cluster: Cluster) -> Iterator[Forwards]:
-    with Forwards(cluster) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def prometheus(forwards: Forwards) -> Iterator[Prometheus]:
     with Prometheus.at(f"http://127.0.0.1:{forwards.port(NAMESPACE, 'prometheus', 9090)}") as found:
         yield found
