@@ -80,6 +80,7 @@ GOOD: dict[str, list[Any]] = {
     ],
     "s3_uri": ["s3://mlflow-artifacts", "s3://a.b/c/d"],
     "size": ["5Gi", "1.5Ti", 1048576, "1e9"],
+    "word_or_nothing": ["champion", ""],
     "url": ["https://s3.example.org", "http://10.0.0.1:9000/x"],
     "version": ["3.17.2", "2026-02-12T20-18-48Z", "17"],
 }
