@@ -269,4 +269,5 @@ def test_a_verbose_run_is_ansibles_own(project: Project) -> None:
     theirs = piped(project, "-v", ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")
     assert "TASK [Pretend to provision]" in ours
     assert "  mlflow | 0 of 1 ready" in ours, "progress is not lost where nobody draws it"
-    assert sorted(ours.splitlines()) == sorted(theirs.splitlines())  # with the strategy free the order may differ
+    # With the strategy free the order may differ, and with it how often the name of a task is said.
+    assert set(ours.splitlines()) == set(theirs.splitlines())
