@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -31,6 +32,22 @@ def until(
                 return found
         time.sleep(0.05)
     raise AssertionError(f"nothing found within {seconds} s")
+
+
+def statuses_around_idling(port: int, path: str, seconds: float = 7) -> list[int]:
+    """The statuses of two requests on one connection, before and after it was idle; Uvicorn's own patience is 5 s."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.auto_open = 0  # never another one in its place
+    connection.connect()
+    statuses = []
+    with contextlib.closing(connection):
+        for idle in (0, seconds):
+            time.sleep(idle)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    return statuses
 
 
 def free_port() -> int:
