@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 MODEL = "experiment-test"
 QUICK = {
+    "release_steps": [50, 100],
     "release_requests": 60,
     # Only what is slow on purpose is slow by it, however busy the machine is.
     "release_latency_allowed_ms": 2500,
