@@ -246,14 +246,10 @@ def run(names: list[str], only: str = "") -> list[Step]:
         step.beside = bool(slow)
     if not any(execute(step) for step in steps if step.first):
         with beside(quick, slow) as others:
-            for step in slow:
-                if any(other.status for other in steps):
-                    break
+            if slow:
                 with own_cluster():
-                    if any(other.status for other in steps) or execute(step):
-                        break
-            else:
-                others.result()
+                    lane(slow, quick)
+            others.result()
     return [step for step in steps if step.child and not step.ended]
 
 
