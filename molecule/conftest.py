@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import collection_names  # noqa: F401  (makes the collection importable)
 import pytest
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from ansible_collections.mlops.platform.plugins.module_utils.gateway import node_address
 
 INVENTORY = Path(__file__).parent / "inventory" / "group_vars" / "platform.yml"
@@ -34,6 +35,13 @@ def variables() -> dict[str, Any]:
 def cluster(variables: dict[str, Any]) -> Cluster:
     """The cluster, as its administrator."""
     return Cluster(variables["platform_kubeconfig"])
+
+
+@pytest.fixture(scope="module")
+def forwards(cluster: Cluster) -> Iterator[Forwards]:
+    """Ports that lead to Services of the cluster."""
+    with Forwards(cluster) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,7 @@ WRONG_VALUES: Mapping[str, tuple[Any, ...]] = {
     "version": ("", "3 17"),
     "mail_address": ("ml", "ml@", "@example.org", "a b@example.org"),
     "word": ("a b", "", "a/b"),
+    "word_or_nothing": ("a b", "a/b"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
+from programs import built_program
 
 Running = contextlib.AbstractContextManager[subprocess.Popen[bytes]]
 
@@ -29,6 +32,22 @@ def until(
                 return found
         time.sleep(0.05)
     raise AssertionError(f"nothing found within {seconds} s")
+
+
+def statuses_around_idling(port: int, path: str, seconds: float = 7) -> list[int]:
+    """The statuses of two requests on one connection, before and after it was idle; Uvicorn's own patience is 5 s."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.auto_open = 0  # never another one in its place
+    connection.connect()
+    statuses = []
+    with contextlib.closing(connection):
+        for idle in (0, seconds):
+            time.sleep(idle)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    return statuses
 
 
 def free_port() -> int:
@@ -69,3 +88,15 @@ def mlflow_server(folder: Path) -> Iterator[int]:
     with python(*arguments, log=folder / "log", **settings):
         until(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok, 240)
         yield port
+
+
+@contextlib.contextmanager
+def prometheus_server(folder: Path, port: int, *jobs: dict[str, Any], interval: str = "1s") -> Iterator[None]:
+    """A Prometheus that `make rules` has built; it does some jobs each `interval`, and keeps everything in `folder`."""
+    settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    arguments += [f"--web.listen-address=127.0.0.1:{port}"]
+    with program(str(built_program("prometheus-server")), *arguments, log=folder / "prometheus.log"):
+        until(lambda: requests.get(f"http://127.0.0.1:{port}/-/ready", timeout=5).ok)
+        yield

@@ -18,6 +18,7 @@ import pytest
 import urllib3
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from mlflow import MlflowClient
+from running import program, until
 from sklearn.datasets import load_iris
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,15 +70,16 @@ class ServedModel:
         status, printed = self.run("undeploy-model")
         assert status == 0, printed
 
-    def started(self, playbook: str, **variables: object) -> subprocess.Popen[bytes]:
-        """A playbook for the model that runs, in a group of processes of its own."""
-        return subprocess.Popen(
-            self.command(playbook, **variables),
-            cwd=ROOT,
-            env=self.environment,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-        )
+    def killed(self, cluster: Cluster, percent: int, playbook: str, **variables: object) -> None:
+        """Run a playbook for the model, and kill it once a new version has some of a hundred requests."""
+        log = self.reports / "killed.log"
+        with program(*self.command(playbook, **variables), log=log, **self.environment) as process:
+
+            def reached() -> bool:
+                assert process.poll() is None, log.read_text(encoding="utf-8")
+                return self.state(cluster).get("percent") == percent
+
+            until(reached, RUN_SECONDS)
 
     def report(self) -> dict[str, Any]:
         """The report of the last playbook that ended."""

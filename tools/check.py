@@ -46,6 +46,8 @@ COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 FAILED_BOX = re.compile(r"└─ Return code: [1-9]")
 """Where Molecule ends the output of a command that failed."""
 CAUSE_LINES = 20
+NICE = 10
+"""What runs beside a cluster gets a tenth of what the cluster gets of a busy core, and all of an idle one."""
 
 
 @dataclass
@@ -162,8 +164,8 @@ def execute(step: Step) -> int:
 def yield_to_others(child: subprocess.Popen[str]) -> None:
     """Let a step's processes have what others leave. By autogroups a kernel shares among sessions, not processes."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, child.pid, 19)
-        Path(f"/proc/{child.pid}/autogroup").write_text("19", encoding="utf-8")
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
+        Path(f"/proc/{child.pid}/autogroup").write_text(str(NICE), encoding="utf-8")
 
 
 def cause(output: list[str]) -> list[str]:
@@ -244,14 +246,10 @@ def run(names: list[str], only: str = "") -> list[Step]:
         step.beside = bool(slow)
     if not any(execute(step) for step in steps if step.first):
         with beside(quick, slow) as others:
-            for step in slow:
-                if any(other.status for other in steps):
-                    break
+            if slow:
                 with own_cluster():
-                    if any(other.status for other in steps) or execute(step):
-                        break
-            else:
-                others.result()
+                    lane(slow, quick)
+            others.result()
     return [step for step in steps if step.child and not step.ended]
 
 

@@ -20,7 +20,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.deploy impor
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models.plan import Verb, plan
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import Rules
-from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import faults, shown
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import faults, nearest, shown
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
 from ansible_collections.mlops.platform.plugins.plugin_utils.component_action import run_directory
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
@@ -39,7 +39,7 @@ class ActionModule(PlatformAction):
             "choices": ["provision", "validate", "remove", "release", "experiment"],
             "default": "provision",
         },
-        "gate": {"type": "str", "choices": ["", METRICS], "default": ""},
+        "gate": {"type": "str", "default": ""},
         "asked": {"type": "list", "elements": "dict", "default": []},
         "alone": {"type": "bool", "default": False},
     }
@@ -55,10 +55,15 @@ class ActionModule(PlatformAction):
 
         serving = inventory.serving()
         declared = [build(Settings, item, DECLARED) for item in value(DECLARED)]
+        verb: Verb = arguments["verb"]
+        self._refuse_misunderstood(verb, arguments, inventory)
         asked = self._asked(arguments["asked"], value(DECLARED), inventory)
+        moving: dict[str, Any] = {"release": {}, "experiment": {}}
+        if verb in ("release", "experiment"):
+            gated = verb == "experiment" or arguments["gate"] == METRICS
+            moving = self._moving(value, inventory.of_role("knative"), verb, gated=gated)
         cluster = connect(value("platform_kubeconfig"))
         served = recorded(cluster, serving.namespace)
-        verb: Verb = arguments["verb"]
         steps = plan(verb, declared, asked, served, alone=arguments["alone"])
         directory = run_directory(task_vars)
         shared = {
@@ -76,17 +81,28 @@ class ActionModule(PlatformAction):
             "kubeconfig": value("platform_kubeconfig"),
             "authorities": certificates.read(str(value("platform_ca_certificates") or "")),
             "run_directory": str(directory or ""),
-            "release": {},
-            "experiment": {},
+            **moving,
         }
-        if verb in ("release", "experiment"):
-            gated = verb == "experiment" or arguments["gate"] == METRICS
-            shared |= self._moving(value, inventory.of_role("knative"), verb, gated=gated)
         models = [
             {"host": component_name(record.settings.name), "verb": verb, "record": asdict(record), **shared}
             for verb, record in steps
         ]
         return {"changed": False, "models": models}
+
+    def _refuse_misunderstood(self, verb: Verb, arguments: Mapping[str, Any], inventory: Inventory) -> None:
+        """Raise PlatformError for all that was given by -e and would not do what was meant."""
+        asked, gate = arguments["asked"], str(arguments["gate"])
+        problems: list[str] = []
+        if any(not item.get("name") for item in asked):
+            problems.append("no model is named: -e model=iris")
+        if verb == "experiment" and any(not {"alias", "version"} & set(item) for item in asked):
+            problems.append("no version or alias is named that the one that is served is compared with: -e candidate=2")
+        if gate not in ("", METRICS):
+            problems.append(f"gate is {shown(gate)}: allowed is {METRICS}, or none at all{nearest(gate, [METRICS])}")
+        if arguments["alone"]:
+            options = inventory.descriptions["platform"].options[DECLARED]["options"]
+            problems += inventory.misspelt_options({*options, "model", "candidate", "gate"} - {"name"})
+        refuse(problems)
 
     def _moving(self, value: Callable[..., Any], knative: str, verb: Verb, *, gated: bool) -> dict[str, Any]:
         """How requests go to another version, by the variables release_*, and how it is decided where that is `gated`.
@@ -140,7 +156,7 @@ class ActionModule(PlatformAction):
         """
         entries = {item["name"]: item for item in declared}
         option = inventory.descriptions["platform"].options[DECLARED]
-        typed = self._typed(asked, option)
+        typed = [{key: _typed(key, value, option["options"]) for key, value in item.items()} for item in asked]
         whole = [_changed(entries.get(item["name"], {}), item) for item in typed]
         own = inventory.descriptions["platform"].formats
         found = list(faults(DECLARED, whole, option, own))
@@ -148,13 +164,11 @@ class ActionModule(PlatformAction):
         refuse([f"{where.replace(DECLARED, 'model')} is {shown(given)}: {matter}" for where, given, matter in found])
         return [build(Settings, item, "model") for item in whole]
 
-    def _typed(self, asked: list[dict[str, Any]], option: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The same in the types of their keys: what stands behind -e is text."""
-        checked = ArgumentSpecValidator({"asked": dict(option)}).validate({"asked": asked})
-        if checked.error_messages:
-            raise PlatformError(f"model: {'; '.join(checked.error_messages)}")
-        typed = checked.validated_parameters["asked"]
-        return [{key: value for key, value in item.items() if value is not None} for item in typed]
+
+def _typed(key: str, given: Any, options: Mapping[str, Any]) -> Any:
+    """A value in the type of its key: what stands behind -e is text. What is nothing of that type stays as it is."""
+    checked = ArgumentSpecValidator({key: dict(options[key])}).validate({key: given}) if key in options else None
+    return given if checked is None or checked.error_messages else checked.validated_parameters[key]
 
 
 def _changed(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

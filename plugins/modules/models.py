@@ -21,7 +21,6 @@ options:
   gate:
     description: What a release must pass besides its own checks; C(metrics) is that an experiment finds it no worse.
     type: str
-    choices: ["", metrics]
     default: ""
   asked:
     description:

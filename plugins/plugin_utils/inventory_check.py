@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from ansible.template import trust_as_template
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible_collections.mlops.platform.plugins.module_utils import graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings as Experiment
 from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
 from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import served
 from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
+from ansible_collections.mlops.platform.plugins.module_utils.models.release import Rules
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import sources, versions
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.capacity import Served
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.description import Description, describe, plain
@@ -279,6 +281,7 @@ class Inventory:
                 if not quiet:
                     yield f"host {host}: {_first_line(error)}"
         yield from self._models(quiet)
+        yield from self._moving() if not quiet else ()
         if not any(set(description.requires) - set(self.components) for description in self.components.values()):
             try:
                 graph.waves(self.before, self.external)
@@ -357,6 +360,26 @@ class Inventory:
             if not quiet:
                 yield f"host {host}: {_first_line(error)}"
 
+    def _moving(self) -> Iterator[str]:
+        """The rules of releases and of experiments; what they say is wrong begins with the variable."""
+        host, described = self.of_role("kserve"), self.descriptions[PLATFORM].options
+        for prefix, rules in (("release", Rules), ("experiment", Experiment)) if host else ():
+            names = {item.name: f"{prefix}_{item.name}" for item in fields(rules)}
+            found = {key: self.effective(host, PLATFORM, name) for key, name in names.items() if name in described}
+            if rules is Rules and len(found["steps"]) > 1:
+                found["gate"] = found["steps"][-2]  # which a run may ask for
+            try:
+                rules(**found)
+            except PlatformError as error:
+                yield f"{self.where(host, str(error).partition(' ')[0])}: {error}"
+
+    def misspelt_options(self, known: Collection[str]) -> Iterator[str]:
+        """What is given by -e, has no meaning, and is one slip away from what a playbook knows."""
+        for name, value in next(iter(self.variables.values()), {}).items():
+            meant = next((item for item in sorted(known) if one_slip(name, item)), "")
+            if meant and name not in known and place(value).startswith("CLI option"):
+                yield f"-e {name}: there is no such variable; did you mean {meant}?"
+
     def _requirements(self, host: str, description: Description) -> Iterator[str]:
         """Each requirement is a component of the inventory, or an external endpoint, and not both."""
         for need, variable in description.requires.items():
@@ -386,7 +409,8 @@ class Inventory:
         for rule in description.refused:
             if templar.evaluate_conditional(rule["when"]):
                 name = rule["variable"]
-                secret = bool(description.options[name].get("no_log"))
+                option = description.options.get(name) or self.descriptions[PLATFORM].options[name]
+                secret = bool(option.get("no_log"))
                 value = "" if secret else f" is {shown(self.effective(host, description.name, name))}"
                 yield f"{self.where(host, name)}: {name}{value}: {templar.template(rule['because'])}"
 

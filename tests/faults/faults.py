@@ -293,6 +293,16 @@ ROUNDS: tuple[tuple[Fault, ...], ...] = (
             sql("ALTER ROLE mlflow PASSWORD 'another-than-the-one-in-the-secret'"),
         ),
         Fault(
+            "a policy lets a writer read",
+            "minio", "model-inputs uses its buckets", "model-inputs: a key that is to write alone may read",
+            minio_policy(actions=["s3:*"], bucket="model-inputs", consumer="model-inputs"),
+        ),
+        Fault(
+            "a policy lets who compares into other buckets",
+            "minio", "drift is refused elsewhere", "not refused: .*datasets: written",
+            minio_policy(actions=["s3:*"], bucket="*", consumer="drift"),
+        ),
+        Fault(
             "the Service leads to a port where nobody listens",
             "mlflow", "health", "port 5999 of pod mlflow-.*connection refused",
             service("mlflow", port={"port": 5000, "targetPort": 5999}),
@@ -308,6 +318,16 @@ ROUNDS: tuple[tuple[Fault, ...], ...] = (
             "a policy lets a reader into other buckets",
             "minio", "models is refused elsewhere", "not refused: .*datasets: written",
             minio_policy(actions=["s3:*"], bucket="datasets", consumer="models"),
+        ),
+        Fault(
+            "a policy lets a writer into other buckets",
+            "minio", "model-inputs is refused elsewhere", "not refused: .*datasets: written",
+            minio_policy(actions=["s3:PutObject"], bucket="*", consumer="model-inputs"),
+        ),
+        Fault(
+            "a policy keeps who compares from its reports",
+            "minio", "drift uses its buckets", "AccessDenied.*PutObject",
+            minio_policy(actions=["s3:*"], bucket="model-inputs", consumer="drift"),
         ),
         Fault(
             "a setting is not the one asked for",

@@ -27,7 +27,7 @@ from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from observed.metrics import NUMBER, OTHER
 from prometheus_client.parser import text_string_to_metric_families
-from running import free_port, mlflow_server, python, until
+from running import free_port, mlflow_server, python, statuses_around_idling, until
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -132,6 +132,10 @@ def test_predictions_are_those_of_the_model_itself(iris: Api) -> None:
     assert np.allclose(answer["probabilities"], model.predict_proba(rows))
     assert answer["model"] == {"name": "iris", "version": iris.info()["model"]["version"]}
     assert 0 < answer["latency_ms"] < 10_000
+
+
+def test_an_idle_connection_is_kept_for_the_proxy_that_uses_it_again(iris: Api) -> None:
+    assert statuses_around_idling(int(iris.url.rpartition(":")[2]), "/health") == [200, 200]
 
 
 def test_what_is_served_is_told(iris: Api) -> None:

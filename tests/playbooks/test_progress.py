@@ -157,6 +157,14 @@ class Terminal:
         """What a person types."""
         os.write(self._main, text.encode())
 
+    def answer(self, text: str, wanted: str) -> None:
+        """Type until something is printed: Ansible drops what was typed before it listens, after it has asked."""
+        deadline = time.monotonic() + 60
+        while wanted not in self.text:
+            assert time.monotonic() < deadline, self.text
+            self.type(text)
+            time.sleep(1)
+
     def end(self) -> int:
         """The exit status of the command."""
         status = self._process.wait(60)
@@ -233,7 +241,7 @@ def test_a_question_is_asked_and_answered(project: Project) -> None:
     terminal = Terminal(command, project.environment())
     terminal.until("Type yes to go on")
     assert terminal.text.rindex(SHOW_CURSOR) > terminal.text.rindex(HIDE_CURSOR), "nothing is drawn over the question"
-    terminal.type("yes\r")
+    terminal.answer("yes\r", "the answer is yes")
     assert terminal.end() == 0
     assert any(line.endswith("minio: the answer is yes") for line in visible(terminal.text))
 
@@ -269,4 +277,5 @@ def test_a_verbose_run_is_ansibles_own(project: Project) -> None:
     theirs = piped(project, "-v", ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")
     assert "TASK [Pretend to provision]" in ours
     assert "  mlflow | 0 of 1 ready" in ours, "progress is not lost where nobody draws it"
-    assert sorted(ours.splitlines()) == sorted(theirs.splitlines())  # with the strategy free the order may differ
+    # With the strategy free the order may differ, and with it how often the name of a task is said.
+    assert set(ours.splitlines()) == set(theirs.splitlines())

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 from ansible_collections.mlops.platform.plugins.module_utils.dashboards.model import Dashboard, of_role, parse
 from ansible_collections.mlops.platform.plugins.module_utils.dashboards.query import (
@@ -23,21 +22,17 @@ from ansible_collections.mlops.platform.plugins.module_utils.dashboards.query im
 )
 from ansible_collections.mlops.platform.plugins.module_utils.prometheus import Prometheus
 from dashboard_documents import dashboard, panel, target
-from programs import ROOT, built_program
-from running import free_port, program, until
+from programs import ROOT
+from running import free_port, prometheus_server, until
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that has scraped itself some times as a part of the component monitoring."""
-    folder, place = tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{free_port()}"
+    port = free_port()
+    place = f"127.0.0.1:{port}"
     job = {"job_name": "itself", "static_configs": [{"targets": [place], "labels": {"component": "monitoring"}}]}
-    settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [str(built_program("prometheus-server")), f"--config.file={folder}/prometheus.yml"]
-    command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={place}"]
-    with program(*command, log=folder / "log"):
-        until(lambda: requests.get(f"http://{place}/-/ready", timeout=5).ok)
+    with prometheus_server(tmp_path_factory.mktemp("prometheus"), port, job):
         with Prometheus.at(f"http://{place}") as asked:
             assert young(asked, span(asked, time.time(), 3600))
             until(lambda: not young(asked, span(asked, time.time(), 3600)))

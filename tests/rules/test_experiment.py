@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 import requests
-import yaml
 from ansible_collections.mlops.platform.plugins.module_utils import events
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import LOOPBACK, Access, Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
@@ -30,16 +29,19 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
 from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import Versions
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from programs import ROOT, built_program, load_program
-from running import free_port, mlflow_server, program, until
+from programs import ROOT, load_program
+from running import free_port, mlflow_server, program, prometheus_server, until
 
 ROWS = 200
 PLAYED = ROOT / "tests" / "rules" / "two_versions.py"
 two_versions = load_program("tests/rules/two_versions.py")
 CHAMPION, CANDIDATE = "1", "2"
-SETTINGS = Settings(rate=20.0, seconds=18.0, error_margin=0.1, feedback_margin=0.1)
-RULES = Rules(steps=(50, 100), latency_allowed_ms=2500, timeout_seconds=20)
-"""Only what is slow on purpose is slow by them, however busy the machine is."""
+SETTINGS = Settings(rate=50.0, seconds=14.0, alpha=0.001, error_margin=0.1, feedback_margin=0.1)
+"""Many requests in a short time, of which chance makes a wrong decision only once in a thousand runs."""
+RULES = Rules(steps=(50, 100), latency_allowed_ms=9000, timeout_seconds=60)
+"""Nothing is slow by them, however busy the machine is."""
+SLOW = replace(RULES, latency_allowed_ms=2500)
+"""Only what is slow on purpose is slow by them."""
 GOOD = {"share": 0.5, "right": 0.8, "errors": 0.0, "seconds": 0.002}
 
 
@@ -78,7 +80,9 @@ class Platform:
     access: Access
     said: list[str] = field(default_factory=list)
 
-    def experiment(self, model: str, demand: Demand = "better", settings: Settings = SETTINGS) -> Experiment:
+    def experiment(
+        self, model: str, demand: Demand = "better", settings: Settings = SETTINGS, rules: Rules = RULES
+    ) -> Experiment:
         asked = Model(
             cluster=cast(Any, self.access.cluster),
             record=Record(inference_service.Settings(model)),
@@ -90,7 +94,7 @@ class Platform:
             say=self.said.append,
         )
         prometheus = {"name": "prometheus", "port": 9090, "namespace": "monitoring"}
-        return Experiment(asked, settings, RULES, prometheus, demand)
+        return Experiment(asked, settings, rules, prometheus, demand)
 
     def runs(self, model: str) -> list[Run]:
         """What MLflow has on record, newest first."""
@@ -110,21 +114,16 @@ MLFLOW = {
 def platform(
     folder: Path, mlflow: int, model: str, candidate: Mapping[str, float], *, scraped: bool = True
 ) -> Iterator[Platform]:
-    """A Prometheus that scrapes a champion and a candidate each second."""
+    """A Prometheus that scrapes a champion and a candidate each half second."""
     ports = {"mlflow": mlflow, "prometheus": free_port(), "model": free_port()}
     target = {"targets": [f"{LOOPBACK}:{ports['model']}"], "labels": {"namespace": "models", "component": "models"}}
     job = {"job_name": "models", "honor_labels": True, "static_configs": [target]}
-    scraping = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job] if scraped else []}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(scraping), encoding="utf-8")
+    jobs = [job] if scraped else []
     played = json.dumps({CHAMPION: GOOD, CANDIDATE: {**GOOD, **candidate}})
-    server = str(built_program("prometheus-server"))
-    place = f"{LOOPBACK}:{ports['prometheus']}"
-    watching = [server, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (
         program(sys.executable, str(PLAYED), str(ports["model"]), model, played, log=folder / "model.log"),
-        program(*watching, f"--web.listen-address={place}", log=folder / "prometheus.log"),
+        prometheus_server(folder, ports["prometheus"], *jobs, interval="500ms"),
     ):
-        until(lambda: requests.get(f"http://{place}/-/ready", timeout=5).ok)
         until(lambda: requests.get(f"http://{LOOPBACK}:{ports['model']}/metrics", timeout=5).ok)
         yield Platform(ports, Access(cast(Any, Secrets()), cast(Any, Ports(ports)), "models"))
 
@@ -159,9 +158,9 @@ def opened(found: Platform, gate: Experiment, model: str, known: Versions) -> It
         yield
 
 
-def decided(found: Platform, model: str, right: float, demand: Demand = "better") -> dict[str, Any]:
+def decided(found: Platform, model: str, right: float, rules: Rules = RULES) -> dict[str, Any]:
     """What an experiment decides; a release goes on only where the candidate is promoted."""
-    gate, problem = found.experiment(model, demand), ""
+    gate, problem = found.experiment(model, rules=rules), ""
     with opened(found, gate, model, versions(model, right)):
         try:
             gate.prove(STATE)
@@ -214,7 +213,7 @@ def test_a_candidate_that_fails_is_rejected_on_record(
 
 def test_a_candidate_that_is_slow_is_rejected(tmp_path: Path, mlflow_port: int) -> None:
     with platform(tmp_path, mlflow_port, "slow", {"seconds": 3.0}) as found:
-        document = decided(found, "slow", GOOD["right"])
+        document = decided(found, "slow", GOOD["right"], SLOW)
     assert document["outcome"] == "reject"
     assert verdicts(document)["latency"] == verdicts(document)["client latency"] == "worse"
     assert document["bound_seconds"] == document["limit_seconds"] == 2.5
@@ -257,7 +256,7 @@ def test_what_cannot_be_decided_is_refused_before_anything_is_sent(tmp_path: Pat
         said = refused(found.experiment("refused"), versions("refused", GOOD["right"], labelled=False))
         assert "the rows of the model refused (held_out.json of the run) have no labels" in said
         said = refused(found.experiment("refused", settings=replace(SETTINGS, seconds=1.0)), known)
-        assert "experiment_rate 20 and experiment_seconds 1 make 20 requests" in said
+        assert "experiment_rate 50 and experiment_seconds 1 make 50 requests" in said
         said = refused(found.experiment("refused"), replace(known, broken=["the input a is gone"]))
         assert "versions 1 and 2 of the model refused cannot be compared" in said
         found.ports["prometheus"] = free_port()
@@ -269,10 +268,10 @@ def test_what_cannot_be_decided_is_refused_before_anything_is_sent(tmp_path: Pat
 def test_a_prometheus_that_does_not_count_decides_nothing(tmp_path: Path, mlflow_port: int) -> None:
     """Its models are not scraped: nobody is promoted, nothing is on record."""
     with platform(tmp_path, mlflow_port, "unseen", {"right": 1.0}, scraped=False) as found:
-        gate = found.experiment("unseen")
+        gate = found.experiment("unseen", rules=replace(RULES, timeout_seconds=3))
         with (
             opened(found, gate, "unseen", versions("unseen", 1.0)),
-            pytest.raises(StepFailed, match="came to no decision: before the requests: after 20 s the pods of version"),
+            pytest.raises(StepFailed, match="came to no decision: before the requests: after 3 s the pods of version"),
         ):
             gate.prove(STATE)
         assert gate.document is None

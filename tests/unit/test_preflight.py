@@ -36,11 +36,12 @@ def test_a_role_describes_itself() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
-def test_what_roles_refuse_is_about_their_own_variables(role: Path) -> None:
+def test_what_roles_refuse_is_about_their_own_variables_or_the_platforms(role: Path) -> None:
     found = describe(role)
     known = {f"{name}.{key}" for name, option in found.options.items() for key in option.get("options") or {}}
     known |= set(found.options)
-    assert set(found.formats) | set(found.unique) | {rule["variable"] for rule in found.refused} <= known
+    assert set(found.formats) | set(found.unique) <= known
+    assert {rule["variable"] for rule in found.refused} <= known | set(describe(ROOT).options)
     assert set(found.formats.values()) <= set(FORMATS)
     assert all(set(rule) == {"variable", "when", "because"} for rule in found.refused)
 
@@ -79,6 +80,7 @@ GOOD: dict[str, list[Any]] = {
     ],
     "s3_uri": ["s3://mlflow-artifacts", "s3://a.b/c/d"],
     "size": ["5Gi", "1.5Ti", 1048576, "1e9"],
+    "word_or_nothing": ["champion", ""],
     "url": ["https://s3.example.org", "http://10.0.0.1:9000/x"],
     "version": ["3.17.2", "2026-02-12T20-18-48Z", "17"],
 }
@@ -174,6 +176,8 @@ CONSUMER = {"name": "a", "namespace": "n", "buckets": ["abc"], "access": "read"}
         ({"type": "list", "elements": "str"}, ["a", 1], ("x[1]", 1, "quotes")),
         ({"type": "dict"}, [1], ("x", [1], "a mapping")),
         ({"type": "str", "choices": ["read", "write"]}, "raed", ("x", "raed", "read, write; did you mean read?")),
+        ({"type": "list", "elements": "str", "choices": ["a", "b"]}, ["b", "a"], None),
+        ({"type": "list", "elements": "str", "choices": ["a", "b"]}, ["b", "c"], ("x[1]", "c", "allowed are a, b")),
         ({"type": "raw"}, None, None),
     ],
 )

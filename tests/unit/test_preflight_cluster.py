@@ -243,8 +243,10 @@ SCALER = {
 
 
 def test_how_many_pods_there_will_be() -> None:
+    timed = workload("CronJob", "timed")
     found = needed(
         workload(),
+        {**timed, "spec": {"jobTemplate": {"spec": {**timed["spec"], "parallelism": 2}}}},
         workload(name="scaled"),
         workload("DaemonSet", "each"),
         workload("StatefulSet", "set", replicas=4),
@@ -252,6 +254,7 @@ def test_how_many_pods_there_will_be() -> None:
     )
     assert {pods.owner.rpartition("/")[2]: pods.count for pods in found.pods} == {
         "search": 1,
+        "timed": 2,
         "scaled": 3,
         "each": 0,
         "set": 4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from html.parser import HTMLParser
@@ -120,9 +121,10 @@ def test_an_address_is_a_link_only_where_it_is_one_of_the_web() -> None:
 def test_a_large_platform_is_a_small_page_soon_made() -> None:
     document = healthy_run(tuple(f"component_{number}" for number in range(32)), checks=6)
     assert len(document["phases"]) == 32 * 7
-    began = time.process_time()
+    gc.collect()  # what other tests left is not the page's work, and neither is that of their threads
+    began = time.thread_time()
     text = html(document)
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert len(text.encode()) < LARGEST_BYTES
 
 

@@ -17,6 +17,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks.md"
 SEVERITIES = {"critical", "warning", "info"}
 PROMETHEUS = {"up", "ALERTS"}
 """Metrics that Prometheus makes."""
+FIRING = 'ALERTS{{alertname="{}", alertstate="firing"}}'
 ALWAYS = {"Watchdog"}
 """Alerts that never rest."""
 
@@ -62,12 +63,26 @@ def expressions(role: str) -> Iterator[str]:
         yield from walk(json.loads(path.read_text(encoding="utf-8")))
 
 
+def written(pattern: str) -> set[str]:
+    """All names that a pattern means, where it has nothing but choices: `a_(b|c)_(d_)?e`."""
+    if found := re.fullmatch(r"(\w*)\(([\w|]+)\)(\??)(.*)", pattern):
+        before, choices, optional, after = found.groups()
+        return {
+            before + choice + rest
+            for choice in [*choices.split("|"), *([""] if optional else [])]
+            for rest in written(after)
+        }
+    return set(pattern.split("|"))
+
+
 def kept(role: str) -> set[str]:
     """The metrics that the monitors of a role keep."""
-    text = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob(f"roles/{role}/templates/monitoring/*.j2"))
-    return {
-        name for names in re.findall(r"'keep': \[(.*?)\]", text, re.DOTALL) for name in re.findall(r"'(\w+)'", names)
-    }
+    folder = ROOT / "roles" / role / "templates"
+    text = "".join(path.read_text(encoding="utf-8") for path in [*folder.glob("*.j2"), *folder.glob("monitoring/*.j2")])
+    lists = re.findall(r"'keep': \[(.*?)\]", text, re.DOTALL)
+    # What monitors of Services keep stands in a rule on names.
+    lists += re.findall(r"'sourceLabels': \['__name__'\], 'action': 'keep',\s*'regex': ('[^']*')", text)
+    return {name for names in lists for pattern in re.findall(r"'([^']+)'", names) for name in written(pattern)}
 
 
 def test_an_expression_is_read_as_prometheus_reads_it() -> None:
@@ -96,24 +111,39 @@ def test_each_alert_is_shown_to_fire_and_to_rest(role: str) -> None:
     tests = yaml.safe_load((ROOT / "tests" / "rules" / f"{role}.yml").read_text(encoding="utf-8"))["tests"]
     points = [point for test in tests for point in test["promql_expr_test"]]
     fires = {point["expr"] for point in points if point["exp_samples"]}
+    told = [point for test in tests for point in test.get("alert_rule_test", []) if point["exp_alerts"]]
+    fires |= {FIRING.format(point["alertname"]) for point in told}
     rests = {point["expr"] for point in points if not point["exp_samples"]}
     for alert in (rule["alert"] for rule in rules(role) if "alert" in rule):
-        question = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+        question = FIRING.format(alert)
         assert question in fires, f"{alert} is nowhere shown to fire"
         assert question in rests or alert in ALWAYS, f"{alert} is nowhere shown to rest"
 
 
+def used(role: str) -> set[str]:
+    """The metrics that the rules and panels of a role read, and that are not recorded."""
+    recorded = {rule["record"] for name in RULES for rule in rules(name) if "record" in rule}
+    return {name for expression in expressions(role) for name in metrics(expression)} - recorded - PROMETHEUS
+
+
 @pytest.mark.parametrize("role", [role for role in RULES if role != "monitoring"])
 def test_monitors_keep_what_is_used_and_nothing_else(role: str) -> None:
-    recorded = {rule["record"] for name in RULES for rule in rules(name) if "record" in rule}
-    used = {name for expression in expressions(role) for name in metrics(expression)}
-    elsewhere = {name for name in used if name.startswith(("kube_", "container_"))}
-    assert used - recorded - elsewhere - PROMETHEUS == kept(role)
+    assert {name for name in used(role) if not name.startswith(("kube_", "container_"))} == kept(role)
+
+
+def test_what_is_kept_of_the_cluster_is_used_by_somebody() -> None:
+    others = {name for role in RULES if role != "monitoring" for name in kept(role)}
+    everything = {name for role in RULES for name in used(role)} - others
+    by_kubernetes = {name for name in everything if name.startswith("kube_")}
+    assert kept("monitoring") - PROMETHEUS == everything - by_kubernetes | {"kube_.+"}
+    exporters = (ROOT / "roles" / "monitoring" / "templates" / "exporters.yml.j2").read_text(encoding="utf-8")
+    (allowed,) = re.findall(r"set metrics = \[(.*?)\] %", exporters, re.DOTALL)
+    assert {name for pattern in re.findall(r"'([^']+)'", allowed) for name in written(pattern)} == by_kubernetes
 
 
 def test_nothing_is_recorded_for_nobody() -> None:
-    used = {name for role in RULES for expression in expressions(role) for name in metrics(expression)}
-    assert {rule["record"] for role in RULES for rule in rules(role) if "record" in rule} - used == set()
+    read = {name for role in RULES for expression in expressions(role) for name in metrics(expression)}
+    assert {rule["record"] for role in RULES for rule in rules(role) if "record" in rule} - read == set()
 
 
 def test_runbooks_name_panels_that_are_there() -> None:

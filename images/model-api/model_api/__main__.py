@@ -10,6 +10,10 @@ from pathlib import Path
 
 from model_api.settings import Settings, SettingsError, prepare
 
+IDLE_SECONDS = 3660
+"""Longer than Envoy keeps a connection that is idle (an hour: `idle_timeout` of its HttpProtocolOptions): what sends a
+request on a connection in the moment in which the service closes it is reset."""
+
 
 def main() -> int:
     """Serve until SIGTERM: then what is under way is answered, and the process ends."""
@@ -29,6 +33,7 @@ def main() -> int:
     uvicorn.run(
         create(settings), host="0.0.0.0", port=settings.port, access_log=False,  # noqa: S104  (a pod's own network)
         log_level="warning", timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_keep_alive=IDLE_SECONDS,
     )  # fmt: skip
     return 0
 

@@ -118,13 +118,12 @@ def test_the_report_says_what_drifted(login: Login, compared: dict[str, str]) ->
     assert (few["status"], "5 rows in 24 h; at least 100" in few["reason"]) == ("too_few_rows", True)
 
 
-def test_prometheus_is_told(cluster: Cluster, compared: dict[str, str]) -> None:
-    with Forwards(cluster) as forwards:
-        url = f"http://127.0.0.1:{forwards.port(NAMESPACE, 'drift', 9100)}/metrics"
-        end = time.monotonic() + SECONDS
-        while compared["few"] not in (text := requests.get(url, timeout=10).text):
-            assert time.monotonic() < end, "the exporter does not know the reports"
-            time.sleep(2)
+def test_prometheus_is_told(forwards: Forwards, compared: dict[str, str]) -> None:
+    url = f"http://127.0.0.1:{forwards.port(NAMESPACE, 'drift', 9100)}/metrics"
+    end = time.monotonic() + SECONDS
+    while compared["few"] not in (text := requests.get(url, timeout=10).text):
+        assert time.monotonic() < end, "the exporter does not know the reports"
+        time.sleep(2)
     value = {what: re.search(rf'^model_drift_detected{{model="{name}",.*}} (\S+)$', text, re.MULTILINE)
              for what, name in compared.items()}  # fmt: skip
     assert {what: found and float(found[1]) for what, found in value.items()} == {"moved": 1, "steady": 0, "few": None}

@@ -24,13 +24,6 @@ PASSING = (PlatformError, ConnectionError, HTTPError)
 Client = Callable[[], contextlib.AbstractContextManager[Iter8]]
 
 
-@pytest.fixture(scope="module")
-def forwards(cluster: Cluster) -> Iterator[Forwards]:
-    """The way to Services."""
-    with Forwards(cluster) as found:
-        yield found
-
-
 def service(name: str, weight: str) -> dict[str, Any]:
     """A Service without pods: what Iter8 knows of a version is that its objects are there."""
     labels, weights = {"iter8.tools/watch": "true"}, {"iter8.tools/weight": weight} if weight else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import pytest
 import requests
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
+from running import statuses_around_idling
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -171,15 +171,8 @@ def test_models_count_what_they_are_asked(cluster: Cluster, models: list[Model])
 def test_an_idle_connection_is_kept_for_the_proxy_that_uses_it_again(cluster: Cluster, models: list[Model]) -> None:
     (direct,) = [model for model in models if model.mode == "Standard"]
     with Forwards(cluster) as forwards:
-        connection = http.client.HTTPConnection("127.0.0.1", forwards.port(*service_of(direct), 80), timeout=10)
-        connection.auto_open = 0  # never another one in its place
-        connection.connect()
-        for idle_seconds in (0, 7):  # the server's own default is 5
-            time.sleep(idle_seconds)
-            connection.request("GET", f"/v2/models/{direct.name}/ready")
-            answer = connection.getresponse()
-            assert (answer.status, answer.read()) == (200, b""), idle_seconds
-        connection.close()
+        port = forwards.port(*service_of(direct), 80)
+        assert statuses_around_idling(port, f"/v2/models/{direct.name}/ready") == [200, 200]
 
 
 def test_pods_of_models_hold_no_token_and_cannot_change_their_root(cluster: Cluster, models: list[Model]) -> None:

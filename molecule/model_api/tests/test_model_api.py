@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +17,9 @@ NAMESPACE, NAME = "mlops", "model-api"
 
 
 @pytest.fixture(scope="module")
-def url(cluster: Cluster) -> Iterator[str]:
+def url(forwards: Forwards) -> str:
     """The URL of the service."""
-    with Forwards(cluster) as forwards:
-        yield f"http://127.0.0.1:{forwards.port(NAMESPACE, NAME, 8080)}"
+    return f"http://127.0.0.1:{forwards.port(NAMESPACE, NAME, 8080)}"
 
 
 @pytest.fixture

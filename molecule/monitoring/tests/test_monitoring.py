@@ -28,12 +28,6 @@ FIRES_SECONDS, RESOLVES_SECONDS = 240, 240
 
 
 @pytest.fixture(scope="module")
-def forwards(cluster: Cluster) -> Iterator[Forwards]:
-    with Forwards(cluster) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def prometheus(forwards: Forwards) -> Iterator[Prometheus]:
     with Prometheus.at(f"http://127.0.0.1:{forwards.port(NAMESPACE, 'prometheus', 9090)}") as found:
         yield found
@@ -130,7 +124,7 @@ def test_all_targets_are_up_and_say_whose_they_are(prometheus: Prometheus) -> No
 
 def test_prometheus_keeps_what_a_pod_wrote_that_went(cluster: Cluster, prometheus: Prometheus) -> None:
     """Samples are on a volume: a new pod has those of the old one."""
-    query = "count_over_time(up{container='prometheus'}[10m])"
+    query = "sum(count_over_time(up{container='prometheus'}[1h]))"
     (before,) = prometheus.query(query)
     cluster.delete("v1", "Pod", "prometheus-platform-0", NAMESPACE)
 
@@ -141,7 +135,7 @@ def test_prometheus_keeps_what_a_pod_wrote_that_went(cluster: Cluster, prometheu
 
     wait(is_back, 120, "Prometheus does not come back")
     (after,) = prometheus.query(query)
-    assert after.value >= before.value - 1
+    assert after.value >= before.value
 
 
 def test_the_dead_mans_switch_hears_that_all_is_alive(receiver: Callable[[str], list[dict[str, Any]]]) -> None:
@@ -176,8 +170,9 @@ def test_an_alert_fires_when_minio_breaks_and_resolves_when_it_is_mended(
     wait(lambda: has_told("resolved"), RESOLVES_SECONDS, "nobody was told that MinIO is back")
 
 
-def test_it_stays_within_its_budget(prometheus: Prometheus) -> None:
+def test_it_stays_within_its_budget(prometheus: Prometheus, capsys: pytest.CaptureFixture[str]) -> None:
     taken = {name: sum(sample.value for sample in prometheus.query(query)) for name, query in QUERIES.items()}
-    print(f"monitoring takes {taken['memory'] / 1024**2:.0f} MiB and {taken['cpu']:.3f} cores")
+    with capsys.disabled():
+        print(f"monitoring takes {taken['memory'] / 1024**2:.0f} MiB and {taken['cpu']:.3f} cores")
     assert taken["memory"] > 0
     assert {name: value for name, value in taken.items() if value > BUDGET[name]} == {}

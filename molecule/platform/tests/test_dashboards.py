@@ -29,11 +29,8 @@ def dashboards(report: dict[str, Any]) -> list[Dashboard]:
     return found
 
 
-def test_every_panel_has_data(cluster: Cluster, dashboards: list[Dashboard]) -> None:
-    with (
-        Forwards(cluster) as forwards,
-        Prometheus.at(Access(cluster, forwards, PROMETHEUS.namespace).url(PROMETHEUS)) as prometheus,
-    ):
+def test_every_panel_has_data(cluster: Cluster, forwards: Forwards, dashboards: list[Dashboard]) -> None:
+    with Prometheus.at(Access(cluster, forwards, PROMETHEUS.namespace).url(PROMETHEUS)) as prometheus:
         assert without_data(dashboards, prometheus, span(prometheus, time.time(), 3600)) == []
 
 

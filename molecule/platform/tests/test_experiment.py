@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,12 +15,13 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from mlflow import MlflowClient
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import RUN_SECONDS, ServedModel, begin_experiment, registry
+from served_model import ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 MODEL = "experiment-test"
 QUICK = {
+    "release_steps": [50, 100],
     "release_requests": 60,
     # Only what is slow on purpose is slow by it, however busy the machine is.
     "release_latency_allowed_ms": 2500,
@@ -31,13 +31,16 @@ QUICK = {
     "experiment_error_margin": 0.1,
     "experiment_feedback_margin": 0.1,
 }
-# So seldom that a model that sleeps keeps up with its requests: it is slow, not overrun.
+SLEEPS = 1.2
+# So seldom that a model that sleeps keeps up with its requests: it is slow, not overrun. The champion is measured for
+# so long that a busy moment is not taken for its speed; SLEEPS is beyond the histogram's bound of 1 s.
 SLOW = {
+    "release_requests": 300,
     "release_latency_allowed_ms": 250,
     "release_latency_ratio": 1.0,
     "experiment_alpha": 0.5,
-    "experiment_rate": 2.0,
-    "experiment_seconds": 65,
+    "experiment_rate": 1.25,
+    "experiment_seconds": 104,
 }
 Secret = Callable[[str], dict[str, str]]
 Ask = Callable[[int], Counter[str]]
@@ -80,7 +83,7 @@ def served(client: MlflowClient, model: ServedModel) -> Iterator[dict[str, str]]
     trained = LogisticRegression(max_iter=500).fit(features, classes)
     begin_experiment(client, MODEL)
     made = {}
-    for name, seconds, known in (("champion", 0.0, 2), ("slow", 0.8, 2), ("equal", 0.0, 2), ("better", 0.0, 3)):
+    for name, seconds, known in (("champion", 0.0, 2), ("slow", SLEEPS, 2), ("equal", 0.0, 2), ("better", 0.0, 3)):
         with mlflow.start_run(run_name=name):
             rows = {"columns": features.columns.tolist(), "data": features.iloc[::5].to_numpy().tolist()}
             mlflow.log_dict({"rows": rows, "labels": classes.iloc[::5].tolist()}, "held_out.json")
@@ -149,8 +152,9 @@ def test_a_candidate_that_is_slow_is_rejected(
 ) -> None:
     found = compared(model, served["slow"], **SLOW)
     assert found["outcome"] == "reject", found["reason"]
-    assert verdicts(found)["latency"] == verdicts(found)["client latency"] == "worse"
-    assert found["candidate"]["p95_seconds"] > 0.25
+    measured = f"limit {found['limit_seconds']} s, bound {found['bound_seconds']} s: {found['measures']}"
+    assert verdicts(found)["latency"] == verdicts(found)["client latency"] == "worse", measured
+    assert found["candidate"]["p95_seconds"] > 1.0
     recorded(client, found)
     assert model.state(cluster) == {}
     assert ask(60) == {served["champion"]: 60}
@@ -160,14 +164,7 @@ def test_a_candidate_that_is_slow_is_rejected(
 def test_a_candidate_that_predicts_better_is_promoted_by_the_run_after_one_that_was_killed(
     served: dict[str, str], model: ServedModel, cluster: Cluster, ask: Ask, client: MlflowClient
 ) -> None:
-    process = model.started("experiment-model", candidate="better", **QUICK)
-    deadline = time.monotonic() + RUN_SECONDS
-    while model.state(cluster).get("percent") != 50:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    model.killed(cluster, 50, "experiment-model", candidate="better", **QUICK)
 
     found = compared(model, "better")
     assert found["outcome"] == "promote", found["reason"]

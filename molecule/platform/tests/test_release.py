@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import RUN_SECONDS, ServedModel, begin_experiment, registry
+from served_model import ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -86,14 +84,7 @@ def test_the_next_run_finishes_a_release_that_was_killed(
 ) -> None:
     assert ask(20) == {served["present"]: 20}
     wanted = {"version": served["better"], **QUICK}
-    process = model.started("release-model", **wanted)
-    deadline = time.monotonic() + RUN_SECONDS
-    while model.state(cluster).get("percent") != 50:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    model.killed(cluster, 50, "release-model", **wanted)
     status, printed = model.run("deploy-model")
     assert status != 0
     assert "a release of the model release-test is under way" in printed

@@ -80,13 +80,15 @@ class ModelApiCheck(_Registered):
         tracking = where.url if isinstance(where, External) else access.url(where)
         version = self._version(access, tracking)
         url = access.url(self.service)
+        username, password = self._login(access)
+        login = {"MLFLOW_TRACKING_USERNAME": username, "MLFLOW_TRACKING_PASSWORD": password} if username else {}
+        trust = {"REQUESTS_CA_BUNDLE": access.ca_file} if access.ca_file else {}
+        with requests.Session() as session:
+            self._served(session, url, version)  # before seconds are spent on what it should predict
+        itself = predict.in_process({"MLFLOW_TRACKING_URI": tracking, **login, **trust}, self.model, version)
+        rows = rows_of(itself.request)
         with requests.Session() as session:  # one connection, and so one pod, whose counters are looked at
             served = self._served(session, url, version)
-            username, password = self._login(access)
-            login = {"MLFLOW_TRACKING_USERNAME": username, "MLFLOW_TRACKING_PASSWORD": password} if username else {}
-            trust = {"REQUESTS_CA_BUNDLE": access.ca_file} if access.ca_file else {}
-            itself = predict.in_process({"MLFLOW_TRACKING_URI": tracking, **login, **trust}, self.model, version)
-            rows = rows_of(itself.request)
             before = counted(session, url)
             answer = _predict(session, url, rows)
             expect(answer.status_code, 200, f"POST /predict answered {answer.status_code}: {answer.text[:300]}")

@@ -46,8 +46,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
 from ansible_collections.mlops.platform.plugins.module_utils.models.releasing import NotReleased, Releasing, Versions
 from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import (
     SLOWEST,
-    Expected,
-    Finding,
     percentile,
     sane,
 )
@@ -174,19 +172,7 @@ class Experiment:
 
     def _sane(self, state: Release, sent: load.Load) -> None:
         """Raise StepFailed where the answers are no ground for a comparison: wrong ones, or another share."""
-        rules = self._rules
-        expected = Expected(
-            stable=state.stable,
-            candidate=state.candidate,
-            percent=state.percent,
-            error_ratio=1.0,
-            latency_ratio=rules.latency_ratio,
-            latency_allowed_ms=rules.latency_allowed_ms,
-            baseline_seconds=state.baseline_seconds,
-            alarm=rules.alarm,
-        )
-        found: list[Finding] = sane(sent.answers, expected)
-        for finding in found:
+        for finding in sane(sent.answers, self._rules.expected(state)):
             if not finding.healthy:
                 raise StepFailed(f"{at(state)}: check {finding.name}: {finding.message}")
 

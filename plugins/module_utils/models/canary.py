@@ -19,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ansible_collections.mlops.platform.plugins.module_utils import events
@@ -38,7 +38,6 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
 )
 from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import (
     Answer,
-    Expected,
     Finding,
     baseline,
     judge,
@@ -215,19 +214,8 @@ class ClusterStage(ABC):
 
     def _judge(self, state: Release, answers: Sequence[Answer], percent: int, *, timed: bool, where: str = "") -> None:
         """Judge a state's answers. Raises StepFailed for the first check that fails, naming it."""
-        rules, where = self._rules, where or at(state)
-        expected = Expected(
-            stable=state.stable,
-            candidate=state.candidate,
-            percent=percent,
-            error_ratio=rules.error_ratio,
-            latency_ratio=rules.latency_ratio,
-            latency_allowed_ms=rules.latency_allowed_ms,
-            baseline_seconds=state.baseline_seconds,
-            alarm=rules.alarm,
-            timed=timed,
-        )
-        found = judge(answers, expected)
+        where = where or at(state)
+        found = judge(answers, replace(self._rules.expected(state), percent=percent, timed=timed))
         self._tell(where, found)
         for finding in found:
             if not finding.healthy:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from ansible_collections.mlops.platform.plugins.module_utils.component import build
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import least_requests
+from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import Expected, least_requests
 
 ANNOTATION = "mlops.platform/release"
 LONGEST_CAUSE = 2000
@@ -83,6 +83,19 @@ class Rules:
     def alarm(self) -> float:
         """How probable a false alarm may be in one test of one step, so that it is below FALSE_ALARM in a release."""
         return FALSE_ALARM / (TESTS_OF_A_STEP * (len(self.steps) + 1))
+
+    def expected(self, state: Release) -> Expected:
+        """What the answers at a state must be."""
+        return Expected(
+            stable=state.stable,
+            candidate=state.candidate,
+            percent=state.percent,
+            error_ratio=self.error_ratio,
+            latency_ratio=self.latency_ratio,
+            latency_allowed_ms=self.latency_allowed_ms,
+            baseline_seconds=state.baseline_seconds,
+            alarm=self.alarm,
+        )
 
 
 FALSE_ALARM = 1e-6

@@ -213,6 +213,7 @@ FORMATS: dict[str, Format] = {
     "url": _url,
     "version": _pattern(r"[\w.+-]+", "a version, in letters, digits, '.', '+' and '-'"),
     "word": _pattern(r"[^\s:/'\"\\]+", "a name without spaces, colons, slashes and quotes"),
+    "word_or_nothing": _pattern(r"[^\s:/'\"\\]*", "a name without spaces, colons, slashes and quotes, or nothing"),
 }
 
 # The format of a variable whose name is, or ends in, one of these words; the longest counts.

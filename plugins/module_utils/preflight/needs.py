@@ -12,7 +12,6 @@ from typing import Any
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import (
     OPERATED,
-    WORKLOADS,
     Manifest,
     identity,
     namespace_manifest,
@@ -202,11 +201,13 @@ def _pods(manifests: Sequence[Manifest]) -> Iterator[Pods]:
                 node_selector=spec.get("nodeSelector") or {},
                 tolerations=spec.get("tolerations") or [],
             )
-        if item["kind"] in WORKLOADS:
+        if template := pod_template(item):
             spec, metadata = item["spec"], item["metadata"]
+            if item["kind"] == "CronJob":
+                spec = spec["jobTemplate"]["spec"]
             given = scaled.get((metadata.get("namespace", ""), item["kind"], metadata["name"]), 1)
-            count = spec.get("parallelism" if item["kind"] == "Job" else "replicas")
-            pod = spec["template"]["spec"]
+            count = spec.get("parallelism" if item["kind"] in ("Job", "CronJob") else "replicas")
+            pod = template["spec"]
             yield Pods(
                 owner=title(item),
                 count=0 if item["kind"] == "DaemonSet" else given if count is None else int(count),

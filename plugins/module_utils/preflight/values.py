@@ -66,10 +66,10 @@ def _faults(
         yield where, value, wrong
         return
     choices = option.get("choices")
-    if choices and value not in choices:
+    if kind != "list" and choices and value not in choices:
         yield where, value, f"allowed are {', '.join(map(str, choices))}{nearest(str(value), map(str, choices))}"
     elif kind == "list":
-        element = {**option, "type": option.get("elements", "raw"), "choices": None}
+        element = {**option, "type": option.get("elements", "raw")}  # whose choices are those of its elements
         for number, item in enumerate(value):
             yield from _faults(f"{where}[{number}]", path, item, element, own)
     elif kind == "dict" and option.get("options"):
