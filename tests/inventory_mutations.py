@@ -322,7 +322,8 @@ def _same_name(site: Site, chance: random.Random) -> tuple[str, str]:
     found = [(host, path) for host, description in descriptions(site).items() for path in description.unique]
     host, path = chance.choice(found)
     name = path.partition(".")[0]
-    default = descriptions(site)[host].defaults[name] or ["same.example.org"]
+    same = {"name": "same"} if "." in path else "same.example.org"
+    default = descriptions(site)[host].defaults[name] or [same]
     site.set(host, {name: [*default, default[0]]})
     return path, "hosts.yml"
 

@@ -143,13 +143,13 @@ def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
     for step in component.configure:
         if step["type"] == "prometheus":
             yield step["service"]["namespace"], "", "pods", "patch"
-    for check in component.checks:
-        if check["type"] == "connection":
-            yield check.get("client") or component.namespace, "", "pods", "create"
         if step["type"] == GPU_NODES:
             yield from (("", "", "nodes", verb) for verb in ("list", "patch"))
             yield "", "", "pods", "list"
             yield component.namespace, "", "pods", "create"
+    for check in component.checks:
+        if check["type"] == "connection":
+            yield check.get("client") or component.namespace, "", "pods", "create"
 
 
 def _certificates(manifests: Sequence[Manifest]) -> list[tuple[str, str]]:
