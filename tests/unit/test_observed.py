@@ -111,7 +111,9 @@ def bucket(tmp_path: Path) -> Path:
 
 
 def written(bucket: Path) -> Any:
-    return pd.concat([pd.read_parquet(path) for path in bucket.rglob("*.parquet")], ignore_index=True)
+    """The rows as they came: files are found in any order, and how many there are depends on the writer's haste."""
+    found = pd.concat([pd.read_parquet(path) for path in bucket.rglob("*.parquet")])
+    return found.sort_values("_time", kind="stable", ignore_index=True)
 
 
 def counts(registry: CollectorRegistry) -> dict[str, float]:
