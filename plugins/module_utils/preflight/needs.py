@@ -136,7 +136,7 @@ def needs(component: Component, manifests: Sequence[Manifest], *, later: bool = 
 
 
 def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
-    """What proving an observation asks of the cluster, what its step does to Prometheus's pods, where checks make pods."""
+    """What proving an observation asks of the cluster, what steps do to pods and nodes, where checks make pods."""
     if component.observes:
         for kind in (*MONITORS, "PrometheusRule"):
             yield "", API.partition("/")[0], f"{kind.lower()}s", "list"
