@@ -18,7 +18,7 @@ import (
 const (
 	headers   = 128  // bytes of a packet that are looked at: an IPv6 and a TCP header with options
 	waiting   = 4096 // packets that may wait for their verdict; the kernel drops what is more
-	introduce = 3 * time.Second
+	introduce = 5 * time.Second // as long as resolvers wait for an answer
 	glance    = 20 * time.Millisecond
 	watchful  = 5 * time.Second
 )

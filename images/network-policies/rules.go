@@ -16,6 +16,8 @@ import (
 const (
 	familyInet = byte(nftables.TableFamilyINet)
 	bound      = "/proc/self/net/netfilter/nfnetlink_queue"
+	// After those that let pods send and that refuse what is sent to Services without pods: that is answered at once.
+	after = 10
 )
 
 // rules are those that lead packets of the pods of `network` into a queue. They are in a table of their own, which
@@ -88,7 +90,7 @@ func (r rules) fill(nft *nftables.Conn, table *nftables.Table, queue expr.Any) {
 	}{{"forward", nftables.ChainHookForward, []bool{true, false}}, {"input", nftables.ChainHookInput, []bool{true}}}
 	for _, it := range hooks {
 		chain := nft.AddChain(&nftables.Chain{Name: it.name, Table: table, Type: nftables.ChainTypeFilter,
-			Hooknum: it.hook, Priority: nftables.ChainPriorityMangle})
+			Hooknum: it.hook, Priority: nftables.ChainPriorityRef(*nftables.ChainPriorityFilter + after)})
 		for _, source := range it.ends {
 			nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(r.first(source), queue)})
 		}
