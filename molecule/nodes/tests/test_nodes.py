@@ -1,4 +1,4 @@
-"""Several nodes on one machine, from the side of a pod; and what becomes of it when one is killed, emptied, removed."""
+"""Several nodes on one machine, from the side of a pod and of clients; also when one is killed, emptied, removed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import drain, mounts
+from clients import Edge, Going, Runs, going
 
 ROOT = Path(__file__).resolve().parents[3]
-INVENTORY = os.environ.get("NODES_INVENTORY", "molecule/nodes/inventory")
+INVENTORIES = [f"--inventory=molecule/{name}" for name in ("inventory", "nodes/inventory")]
 SPACE = "nodes-test"
 NODES = ("node1", "node2", "node3")
 SECONDS = 60
 LOST_SECONDS = 90
+QUIET_SECONDS = 10
+FLOWER = {"features": [[5.1, 3.5, 1.4, 0.2]]}
 SERVE = (
     "mkdir -p /tmp/www/cgi-bin && "
     "printf '#!/bin/sh\\nprintf \"Content-Type: text/plain\\\\r\\\\n\\\\r\\\\n\"\\necho $REMOTE_ADDR $HOSTNAME\\n' "
@@ -33,7 +37,7 @@ SERVE = (
 def playbook(name: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a playbook on the inventory of the scenario, as its user does."""
     program = Path(sys.executable).parent / "ansible-playbook"
-    command: list[str | Path] = [program, f"playbooks/{name}", "-i", INVENTORY, *options]
+    command: list[str | Path] = [program, f"playbooks/{name}", *INVENTORIES, *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -105,6 +109,40 @@ def service(cluster: Cluster, space: str, image: str) -> str:
     return address
 
 
+@pytest.fixture(scope="module")
+def edge(address: str, variables: dict[str, Any]) -> Edge:
+    """The edge, which has a pod on each of two nodes."""
+    authority = Path(os.environ["MLOPS_PLATFORM_REPORTS"]) / "latest" / "platform-ca.crt"
+    return Edge(address, variables["gateway_https_node_port"], str(authority))
+
+
+@pytest.fixture(scope="module")
+def runs(edge: Edge, secret: Callable[[str], dict[str, str]]) -> Runs:
+    """A client that logs runs."""
+    return Runs.of(edge, secret("mlflow-service"), "nodes-test")
+
+
+@pytest.fixture
+def clients(edge: Edge, runs: Runs, service: str) -> Iterator[Going]:
+    """Clients of what has two pods, each of which was answered some times before a test begins."""
+
+    def predict() -> None:
+        assert edge.ask("model-api", "/predict", FLOWER)["predictions"] == [0]
+
+    with going(runs=runs.log, predictions=predict) as found:
+        until(lambda: min(found.served()[name] for name in ("runs", "predictions")) >= 5)
+        assert not found.failed(), found.said()
+        yield found
+
+
+def spread(cluster: Cluster) -> list[str]:
+    """The nodes besides the first one, those first that have more of the pods that clients are answered by."""
+    pods = [pod for space in ("mlops", "envoy-gateway-system") for pod in cluster.list("v1", "Pod", space)]
+    names = ("mlflow", "model-api", "platform-proxies")
+    at = Counter(pod["spec"]["nodeName"] for pod in pods if pod["metadata"]["name"].startswith(names))
+    return sorted(NODES[1:], key=lambda node: -at[node])
+
+
 def ready(cluster: Cluster) -> dict[str, dict[str, Any]]:
     """The pods of the Service that are ready and stay, by their names."""
     return {
@@ -156,30 +194,45 @@ def test_pods_reach_pods_of_other_nodes_as_themselves(cluster: Cluster, service:
     assert ipaddress.ip_address(own) in part
 
 
-def test_a_node_that_is_killed_is_replaced_and_comes_again(cluster: Cluster, service: str) -> None:
-    before = ready(cluster)
-    assert playbook("kill-node.yml", "-e", "node=node3").returncode == 0
-    lost = time.monotonic()
-    (there,) = [name for name, pod in before.items() if pod["spec"]["nodeName"] == "node3"]
-    until(lambda: there not in ready(cluster) and len(ready(cluster)) == 2, LOST_SECONDS)
-    print(f"replaced after {time.monotonic() - lost:.0f} s")
-    started = playbook("start-node.yml", "-e", "node=node3")
-    assert started.returncode == 0, started.stdout
-    assert is_ready(cluster, "node3")
-
-
-def test_a_node_is_emptied_stopped_and_started(cluster: Cluster, service: str) -> None:
-    stopped = playbook("stop-node.yml", "-e", "node=node2")
+def test_a_node_is_emptied_stopped_and_started_and_no_client_notices(
+    cluster: Cluster, service: str, clients: Going, runs: Runs
+) -> None:
+    node = spread(cluster)[0]
+    stopped = playbook("stop-node.yml", "-e", f"node={node}")
     assert stopped.returncode == 0, stopped.stdout
-    assert {pod["spec"]["nodeName"] for pod in ready(cluster).values()} <= {"node3"}
+    assert node not in {pod["spec"]["nodeName"] for pod in ready(cluster).values()}
     until(lambda: len(ready(cluster)) == 2)
-    assert not Path("/run/mlops-platform/mlops-test.nodes/node2").exists()
-    again = playbook("start-node.yml", "-e", "node=node2")
+    assert not Path(f"/run/mlops-platform/mlops-test.nodes/{node}").exists()
+    again = playbook("start-node.yml", "-e", f"node={node}")
     assert again.returncode == 0, again.stdout
-    assert is_ready(cluster, "node2")
-    found = cluster.get("v1", "Node", "node2")
+    assert is_ready(cluster, node)
+    found = cluster.get("v1", "Node", node)
     assert found
     assert "unschedulable" not in found["spec"]
+    print(f"answered: {dict(clients.served())}")
+    assert not clients.failed(), clients.said()
+    assert runs.lost() == []
+
+
+def test_a_node_that_is_killed_is_replaced_and_comes_again(
+    cluster: Cluster, service: str, clients: Going, runs: Runs
+) -> None:
+    node = spread(cluster)[0]
+    before = ready(cluster)
+    lost = time.monotonic()
+    assert playbook("kill-node.yml", "-e", f"node={node}").returncode == 0
+    there = {name for name, pod in before.items() if pod["spec"]["nodeName"] == node}
+    until(lambda: not there & set(ready(cluster)) and len(ready(cluster)) == 2, LOST_SECONDS)
+    until(lambda: time.monotonic() - max(lost, clients.well_since()) > QUIET_SECONDS, LOST_SECONDS)
+    well = clients.well_since() - lost
+    print(f"well again after {well:.0f} s; failed: {dict(clients.failed())}\n{clients.said()}")
+    assert well < LOST_SECONDS
+    since = time.monotonic()
+    until(lambda: min(clients.served(since)[name] for name in ("runs", "predictions")) > 0)
+    started = playbook("start-node.yml", "-e", f"node={node}")
+    assert started.returncode == 0, started.stdout
+    assert is_ready(cluster, node)
+    assert runs.lost() == []
 
 
 @pytest.mark.parametrize("name", ["node1", "nod3", ""])
