@@ -143,10 +143,16 @@ def test_what_is_shared_is_one_device(cluster: Cluster, pod: Made) -> None:
     assert refused == "UnexpectedAdmissionError"
 
 
-def test_a_quota_is_kept(cluster: Cluster, pod: Made) -> None:
-    pod("large", {"nvidia.com/mig-3g.20gb": "1"})
+def test_a_quota_is_kept(cluster: Cluster, image: str) -> None:
+    def asks(number: int) -> None:
+        box = {"name": "probe", "image": image, "resources": {"limits": {"nvidia.com/mig-3g.20gb": number}}}
+        metadata = {"name": "large", "namespace": "default"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [box]}}
+        cluster.apply(pod, dry_run=True)
+
+    asks(1)
     with pytest.raises(ApiError, match="exceeded quota: gpus"):
-        pod("larger", {"nvidia.com/mig-3g.20gb": "1"})
+        asks(2)
 
 
 def test_metrics_say_who_holds_a_gpu(cluster: Cluster, pod: Made) -> None:
@@ -185,19 +191,25 @@ def test_a_node_whose_gpus_are_held_is_not_given_back(cluster: Cluster, pod: Mad
     assert gpu.is_ours(node(cluster, "node3"))
 
 
+def played(name: str, *options: str) -> None:
+    """Run a playbook, which must end well."""
+    done = playbook(name, *options)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_node_is_given_back_as_it_was(cluster: Cluster) -> None:
     """With what somebody had put on it before, and without anything of ours."""
-    assert playbook("remove-gpu-node.yml", "-e", "node=node3").returncode == 0
+    played("remove-gpu-node.yml", "-e", "node=node3")
     path = cluster.resource("v1", "Node").path(name="node3")
     merge = "application/merge-patch+json"
     theirs = {"key": "nvidia.com/gpu", "value": "theirs", "effect": "NoSchedule"}
     before = {"metadata": {"labels": {"workload-type": "batch"}}, "spec": {"taints": [theirs]}}
     cluster.request("PATCH", path, body=before, content_type=merge)
     was = node(cluster, "node3")
-    assert playbook("gpu-nodes.yml").returncode == 0
+    played("gpu-nodes.yml")
     assert node(cluster, "node3")["metadata"]["labels"]["workload-type"] == "inference"
     assert node(cluster, "node3")["spec"]["taints"] == [TAINT]
-    assert playbook("remove-gpu-node.yml", "-e", "node=node3").returncode == 0
+    played("remove-gpu-node.yml", "-e", "node=node3")
     now = node(cluster, "node3")
     assert now["metadata"]["labels"] == was["metadata"]["labels"]
     assert now["spec"]["taints"] == [theirs]
@@ -207,10 +219,8 @@ def test_a_node_is_given_back_as_it_was(cluster: Cluster) -> None:
 
 
 def test_nothing_is_left_when_the_last_one_is_given_back(cluster: Cluster) -> None:
-    done = playbook(
-        "remove-gpu-node.yml", "-e", '{"gpu_node_given_back": ["node1", "node2", "node3"], "node": "node1"}'
-    )
-    assert done.returncode == 0, done.stdout
+    given_back = {"gpu_node_given_back": ["node1", "node2", "node3"], "node": "node1"}
+    played("remove-gpu-node.yml", "-e", json.dumps(given_back))
     for name in ("node1", "node2", "node3"):
         metadata = node(cluster, name)["metadata"]
         assert [key for key in metadata["labels"] if key.startswith(("nvidia.com/", "mlops.platform/"))] == []
