@@ -195,7 +195,7 @@ def test_pods_reach_pods_of_other_nodes_as_themselves(cluster: Cluster, service:
 
 
 def test_a_node_is_emptied_stopped_and_started_and_no_client_notices(
-    cluster: Cluster, service: str, clients: Going, runs: Runs
+    cluster: Cluster, service: str, clients: Going, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = spread(cluster)[0]
     stopped = playbook("stop-node.yml", "-e", f"node={node}")
@@ -209,13 +209,14 @@ def test_a_node_is_emptied_stopped_and_started_and_no_client_notices(
     found = cluster.get("v1", "Node", node)
     assert found
     assert "unschedulable" not in found["spec"]
-    print(f"answered: {dict(clients.served())}")
+    with capsys.disabled():
+        print(f"while {node} was emptied and stopped: answered {dict(clients.served())}")
     assert not clients.failed(), clients.said()
     assert runs.lost() == []
 
 
 def test_a_node_that_is_killed_is_replaced_and_comes_again(
-    cluster: Cluster, service: str, clients: Going, runs: Runs
+    cluster: Cluster, service: str, clients: Going, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = spread(cluster)[0]
     before = ready(cluster)
@@ -224,8 +225,10 @@ def test_a_node_that_is_killed_is_replaced_and_comes_again(
     there = {name for name, pod in before.items() if pod["spec"]["nodeName"] == node}
     until(lambda: not there & set(ready(cluster)) and len(ready(cluster)) == 2, LOST_SECONDS)
     until(lambda: time.monotonic() - max(lost, clients.well_since()) > QUIET_SECONDS, LOST_SECONDS)
-    well = clients.well_since() - lost
-    print(f"well again after {well:.0f} s; failed: {dict(clients.failed())}\n{clients.said()}")
+    well = max(0.0, clients.well_since() - lost)
+    with capsys.disabled():
+        print(f"well {well:.0f} s after {node} was killed: answered {dict(clients.served())}")
+        print(f"failed {dict(clients.failed())}\n{clients.said()}")
     assert well < LOST_SECONDS
     since = time.monotonic()
     until(lambda: min(clients.served(since)[name] for name in ("runs", "predictions")) > 0)
