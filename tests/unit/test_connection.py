@@ -80,7 +80,8 @@ class Api:
             return {} if name in self.policies else None
         if name == "minio-0":
             return {"status": {"podIP": "10.244.0.9"}}
-        return {"status": {"phase": self.phase, **self.status}} if self.phase else None
+        status = {"phase": self.phase, **self.status}
+        return {"metadata": {"name": name}, "status": status} if self.phase else None
 
     def list(self, api_version: str, kind: str, namespace: str, selector: str) -> list[Object]:
         assert selector == f"{PROBE_LABEL}=connection"
@@ -194,8 +195,15 @@ def test_a_pod_that_reaches_nothing_says_nothing_of_a_policy() -> None:
 
 def test_a_pod_that_does_not_run_says_why() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
-    with pytest.raises(NotYet, match="is Pending: 0/1 nodes are available"):
+    with pytest.raises(NotYet, match="cannot be scheduled: 0/1 nodes are available"):
         run(Api(phase="Pending", status={"conditions": [condition]}), check("open"), seconds=1.2)
+
+
+def test_a_pod_that_will_not_start_is_not_waited_for() -> None:
+    waiting = {"reason": "ImagePullBackOff", "message": "not found"}
+    status = {"containerStatuses": [{"name": "try", "state": {"waiting": waiting}}]}
+    with pytest.raises(CheckFailed, match=r"does not start: pod .* ImagePullBackOff: not found"):
+        run(Api(phase="Pending", status=status), check("open"), seconds=60)
 
 
 def test_a_pod_that_is_not_admitted_says_why() -> None:

@@ -21,6 +21,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.base import 
 )
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Object
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import pod_problem
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Waker
 
 EXPECTATIONS = ("open", "refused")
@@ -146,8 +147,12 @@ class ConnectionCheck(Check):
                 raise NotYet(f"the pod that was to try it, in {client}, {said}", "nothing", self.expect)
             if phase == "Failed":
                 return other
+            problem = pod_problem(found) if found else None
+            said = problem.message if problem else f"pod {name} is {phase}"
+            if problem and problem.final:
+                raise CheckFailed(f"the pod that was to try it does not start: {said}", phase, self.expect)
             if phase == "gone" or access.left < 1:
-                raise NotYet(f"the pod that was to try it is {phase}{_pending(found)}", phase, self.expect)
+                raise NotYet(f"the pod that was to try it has not ended: {said}", phase, self.expect)
             waker.wait(min(2.0, max(access.left, 0.2)))
 
     def manifest(self, client: str, host: str, port: int, tries: int) -> Object:
@@ -211,13 +216,3 @@ def _exits(pod: Mapping[str, Any]) -> list[int]:
     """How the containers of a pod ended."""
     states = [item.get("state") or {} for item in pod["status"].get("containerStatuses") or []]
     return [state["terminated"]["exitCode"] for state in states if "terminated" in state]
-
-
-def _pending(pod: Mapping[str, Any]) -> str:
-    """Why a pod does not run, as the end of a sentence; "" where nothing is said."""
-    status = pod.get("status") or {}
-    said = [item.get("message") for item in status.get("conditions") or [] if item.get("status") == "False"]
-    states = [item.get("state") or {} for item in status.get("containerStatuses") or []]
-    said += [(state.get("waiting") or {}).get("message") for state in states]
-    told = [str(item) for item in said if item]
-    return f": {told[-1]}" if told else ""
