@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,14 @@ RUN_SECONDS = 300
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model by its name, with the folder in which the reports of its playbooks are: not those of the scenario."""
+    """A model by its name, with the folder in which the reports of its playbooks are: not those of the scenario.
+
+    `settings` are variables that all its playbooks have.
+    """
 
     name: str
     reports: Path
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,7 +49,7 @@ class ServedModel:
     def command(self, playbook: str, **variables: object) -> list[str]:
         """What runs a playbook for the model."""
         inventory = ROOT / "molecule" / "inventory"
-        given = json.dumps({"model": self.name, **variables})
+        given = json.dumps({"model": self.name, **self.settings, **variables})
         return [str(PLAYBOOK), str(ROOT / "playbooks" / f"{playbook}.yml"), "-i", str(inventory), "-e", given]
 
     def run(self, playbook: str, **variables: object) -> tuple[int, str]:

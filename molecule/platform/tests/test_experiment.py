@@ -60,8 +60,8 @@ def played(model: Any, seconds: float, classes: int) -> Any:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
-    """The model that is experimented with."""
-    return ServedModel(MODEL, tmp_path_factory.mktemp("reports"))
+    """The model that is experimented with, with one pod a version: none ends and takes along what it has counted."""
+    return ServedModel(MODEL, tmp_path_factory.mktemp("reports"), {"kserve_max_replicas": 1})
 
 
 @pytest.fixture(scope="module")
