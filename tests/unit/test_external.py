@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -26,6 +27,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.component import Co
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.forward import Forwards
 from botocore.exceptions import ClientError, EndpointConnectionError, SSLError
+from botocore.stub import Stubber
 
 S3 = External(
     "https://s3.example.org", "mlflow_s3_endpoint_url", "mlflow_aws_secret_access_key", "mlflow_artifact_root"
@@ -61,6 +63,28 @@ def refusal(code: str) -> ClientError:
 )  # fmt: skip
 def test_a_cause_names_the_variable_and_the_endpoint(endpoint: External, error: Exception, blamed: str) -> None:
     assert explain(endpoint, error).startswith(f"{blamed}: {endpoint.url}: ")
+
+
+def test_a_reader_passes_over_what_is_deleted_while_it_reads() -> None:
+    bucket = {"Bucket": "models"}
+    reader = s3.connect(access(), S3, s3.REGION, "key", "secret")
+    with Stubber(reader) as answers:
+        listed = {"Contents": [{"Key": "of another validation"}, {"Key": "model"}, {"Key": "not asked for"}]}
+        answers.add_response("list_objects_v2", listed, bucket | {"Prefix": "", "MaxKeys": s3.LISTED})
+        answers.add_client_error("get_object", "NoSuchKey", expected_params=bucket | {"Key": "of another validation"})
+        answers.add_response("get_object", {"Body": io.BytesIO(b"m")}, bucket | {"Key": "model"})
+        answers.add_client_error("put_object", "AccessDenied")
+        s3.read_only(reader, "models")
+        answers.assert_no_pending_responses()
+
+
+def test_a_reader_that_may_not_read_is_told() -> None:
+    reader = s3.connect(access(), S3, s3.REGION, "key", "secret")
+    with Stubber(reader) as answers:
+        answers.add_response("list_objects_v2", {"Contents": [{"Key": "model"}]})
+        answers.add_client_error("get_object", "AccessDenied")
+        with pytest.raises(ClientError, match=r"AccessDenied.*GetObject"):
+            s3.read_only(reader, "models")
 
 
 def test_an_endpoint_is_in_the_cluster_or_elsewhere() -> None:
