@@ -58,6 +58,8 @@ WRONG_VALUES: Mapping[str, tuple[Any, ...]] = {
     "host_pattern": ("https://mlflow.example.org", "a b"),
     "identifier": ("my-db", "1db", "db; drop"),
     "image": ("MLflow:latest", "mlflow:a b", "mlflow@sha256:abc"),
+    "label_key": ("a b", "/gpu", "nvidia_com/gpu", "gpu-"),
+    "label_value": ("Tesla T4", "-t4", "x" * 64),
     "network_or_primary": ("secondary", "10.0.0.1/8"),
     "number": (-1,),
     "percent": (0, 101),
@@ -320,7 +322,8 @@ def _same_name(site: Site, chance: random.Random) -> tuple[str, str]:
     found = [(host, path) for host, description in descriptions(site).items() for path in description.unique]
     host, path = chance.choice(found)
     name = path.partition(".")[0]
-    default = descriptions(site)[host].defaults[name] or ["same.example.org"]
+    same = {"name": "same"} if "." in path else "same.example.org"
+    default = descriptions(site)[host].defaults[name] or [same]
     site.set(host, {name: [*default, default[0]]})
     return path, "hosts.yml"
 

@@ -16,17 +16,21 @@ from ansible_collections.mlops.platform.plugins.module_utils.configure import ST
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"defaults", "files", "meta", "patches", "tasks", "templates", "vars"}
+FOLDERS = {"defaults", "files", "handlers", "meta", "patches", "tasks", "templates", "vars"}
 FILES = {"README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml"}
 COMPONENT_FILES = {"tasks/main.yml", "vars/main.yml"}
-COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Variables")
+COMPONENT_SECTIONS = ("What is proven", "Reaching it", "Who may connect", "Variables")
 SPEC_KEYS = {"name", "version", "namespace", "access", "checks"}
 """What a component says at least; the engine's own class knows the rest."""
-OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"}}
+OPTIONAL = {"model_api": {"existing"}, "iter8": {"existing", "local"}, "drift": {"existing", "local"},
+            "gpu_node": {"existing", "local", "inventory"}}  # fmt: skip
 """Components that a site adds when it has what they are for, with the inventories that do without them."""
 WATCHED = ("templates/monitoring/monitors.yml.j2", "files/monitoring/rules.yml", "files/monitoring/dashboard.json")
+ON_HOSTS = {"gpu_node": {"tasks/host.yml", "tasks/release.yml"}}
+"""Components that prepare hosts, too, with the tasks that do it there."""
 UNWATCHED = {"iter8"}
 """Components that export nothing for Prometheus: what is known of all pods is all that is known of theirs."""
+POLICIES = "templates/policies.yml.j2"
 LOOKS = {"http"}
 """Checks that only look; all others are transactions."""
 SECRET = re.compile(r"(?:password|secret_key|secret_access_key|token|private_key|store_uri|access_key_id)$")
@@ -112,7 +116,8 @@ def has_its_files(role: Role) -> Iterator[str]:
     yield from (f"{name} is missing" for name in sorted(wanted - role.files))
     folders = {name.partition("/")[0] for name in role.files if "/" in name}
     yield from (f"{name}/ has no place in a role" for name in sorted(folders - FOLDERS))
-    if role.is_component and not any(re.fullmatch(r"templates/\w[\w-]*\.yml\.j2", name) for name in role.files):
+    manifests = {name for name in role.files if re.fullmatch(r"templates/\w[\w-]*\.yml\.j2", name)}
+    if role.is_component and not manifests - {POLICIES}:
         yield "templates/*.yml.j2 is missing"
 
 
@@ -202,13 +207,15 @@ def hides_secrets(role: Role) -> Iterator[str]:
 
 
 def has_a_generated_table(role: Role) -> Iterator[str]:
-    """The README has a heading, and the table that tools/role_docs.py makes of the variables."""
+    """The README has a heading, and the tables that tools/role_docs.py makes of variables and NetworkPolicies."""
     docs = load_program("tools/role_docs.py")
     if not role.readme.startswith(f"# {role.name}\n"):
         yield f"README.md: the first line must be '# {role.name}'"
-    if docs.BEGIN not in role.readme or docs.END not in role.readme:
-        yield f"README.md: the marks {docs.BEGIN} and {docs.END} are missing"
-    elif role.readme != docs.updated(role.readme, docs.table(role.path)):
+    for name in ["variables", *(["policies"] if role.is_component else [])]:
+        for mark in docs.marks(name):
+            if mark not in role.readme:
+                yield f"README.md: the mark {mark} is missing"
+    if role.readme != docs.updated(role.readme, role.path):
         yield "README.md: run tools/role_docs.py"
 
 
@@ -252,8 +259,9 @@ def has_the_common_tasks(role: Role) -> Iterator[str]:
     path = role.path / "tasks" / "main.yml"
     if not path.exists() or path.read_text(encoding="utf-8") != pattern.replace("minio", role.name):
         yield "tasks/main.yml: it must be that of roles/minio with its own name"
+    known = {"tasks/main.yml", *ON_HOSTS.get(role.name, ())}
     yield from (f"{name}: what a component does is in its spec" for name in sorted(role.files)
-                if name.startswith("tasks/") and name != "tasks/main.yml")  # fmt: skip
+                if name.startswith("tasks/") and name not in known)  # fmt: skip
 
 
 def has_a_scenario(role: Role) -> Iterator[str]:
@@ -275,6 +283,19 @@ def is_watched(role: Role) -> Iterator[str]:
     """A component says what Prometheus reads of it, when somebody is called, and what people look at."""
     if role.is_component and role.name not in UNWATCHED:
         yield from (f"{name} is missing" for name in WATCHED if name not in role.files)
+
+
+def says_who_may_connect(role: Role) -> Iterator[str]:
+    """A component ships NetworkPolicies, proven by a connection that is refused and one that is not."""
+    if not role.is_component:
+        return
+    if POLICIES not in role.files or "policies(" not in (role.path / POLICIES).read_text(encoding="utf-8"):
+        yield f"{POLICIES}: the macro policies of policy.yml.j2 is not called"
+    proven = re.findall(r"'expect': '(\w+)'", str(role.private.get(f"__{role.name}_connections")))
+    yield from (f"__{role.name}_connections: no connection that is {end}" for end in ("open", "refused")
+                if end not in proven)  # fmt: skip
+    if f"__{role.name}_connections" not in str(role.spec.get("checks")):
+        yield f"__{role.name}_spec: checks lacks __{role.name}_connections"
 
 
 def is_in_every_inventory(role: Role) -> Iterator[str]:
@@ -311,5 +332,6 @@ RULES: tuple[Rule, ...] = (
     has_the_common_tasks,
     has_a_scenario,
     is_watched,
+    says_who_may_connect,
     is_in_every_inventory,
 )

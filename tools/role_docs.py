@@ -1,6 +1,7 @@
-"""Writes the table of variables into the README of roles, from argument_specs.yml and defaults.
+"""Writes tables into the README of roles: of variables, from argument_specs.yml and defaults, and of NetworkPolicies.
 
-It replaces what stands between the two marks. Run it after changing a variable:
+Each replaces what stands between its two marks. Run it after changing a variable; policies are those of the golden
+files, which are written anew before:
 
     python tools/role_docs.py
 """
@@ -10,14 +11,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- variables -->", "<!-- end of variables -->"
+REASON = "mlops.platform/reason"
 PROFILE = re.compile(r"\{\{ (__\w+_profiles)\[platform_profile\]\.(\w+) \}\}")
 LONGEST = 60
 
@@ -75,11 +76,35 @@ def _plain(value: Any) -> str:
     return f"`{text.replace('|', chr(92) + '|')}`" if text else "empty"
 
 
-def updated(readme: str, content: str) -> str:
-    """A README with `content` between its marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n{content}\n{end}{after}" if begin and end else readme
+def policies(role: Path) -> str:
+    """The table of the NetworkPolicies that a role makes in any of the reviewed inventories: name, way, reason."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "tests" / "golden").glob(f"*/{role.name}.yml")):
+        for item in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+            if item.get("kind") == "NetworkPolicy":
+                name, way = item["metadata"]["name"], item["spec"]["policyTypes"]
+                told = {"Ingress": "in", "Egress": "out"}.get("".join(way), "neither in nor out")
+                found.setdefault(name, f"| `{name}` | {told} | {item['metadata']['annotations'][REASON]} |")
+    return "\n".join(["| policy | lets | because |", "|---|---|---|", *found.values()])
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"variables": table, "policies": policies}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """Between what the table of a name stands."""
+    return f"<!-- {name} -->", f"<!-- end of {name} -->"
+
+
+def updated(readme: str, role: Path) -> str:
+    """The README of a role with its tables between their marks, as far as it has them."""
+    for name, made in TABLES.items():
+        first, last = marks(name)
+        before, begin, rest = readme.partition(first)
+        _, end, after = rest.partition(last)
+        if begin and end:
+            readme = f"{before}{begin}\n{made(role)}\n{end}{after}"
+    return readme
 
 
 def main() -> int:
@@ -87,7 +112,7 @@ def main() -> int:
     changed = False
     for path in sorted((ROOT / "roles").glob("*/README.md")):
         old = path.read_text(encoding="utf-8")
-        new = updated(old, table(path.parent)) if BEGIN in old else old
+        new = updated(old, path.parent)
         if new != old:
             path.write_text(new, encoding="utf-8")
             print(f"written: {path.relative_to(ROOT)}")

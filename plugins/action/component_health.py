@@ -32,7 +32,7 @@ class ActionModule(ComponentAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cluster, component = self.cluster(), self.component
-        reason = self.unwatched()
+        reason = self.unwatched() if component.wanted else f"nothing of {component.name} is asked for"
         if component.observes and not reason and not self.render():
             reason = f"{component.observes} has nothing to watch"
         if reason:

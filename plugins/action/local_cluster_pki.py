@@ -24,12 +24,14 @@ class ActionModule(PlatformAction):
         "server": {"type": "str", "required": True},
         "authorities": {"type": "list", "elements": "str", "required": True},
         "identities": {"type": "dict", "required": True},
+        "pairs_directory": {"type": "path"},
         "valid_days": {"type": "int", "required": True},
         "renew_days": {"type": "int", "required": True},
     }
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         directory = Path(arguments["directory"])
+        pairs = Path(arguments["pairs_directory"] or directory)
         made = make_directory(directory, mode=0o700, dry_run=self.check_mode)
         written = pki.ensure_pki(
             directory,
@@ -39,16 +41,17 @@ class ActionModule(PlatformAction):
             now=datetime.now(UTC),
             valid=timedelta(days=arguments["valid_days"]),
             renew=timedelta(days=arguments["renew_days"]),
+            pairs=pairs,
             dry_run=self.check_mode,
         )
         for name, item in arguments["identities"].items():
-            if item.get("kubeconfig") and self._write_kubeconfig(directory, name, item, arguments):
+            if item.get("kubeconfig") and self._write_kubeconfig(pairs / f"{name}.pem", item, arguments):
                 written[item["kubeconfig"]] = "kubeconfig"
         return {"changed": made or bool(written), "written": written}
 
-    def _write_kubeconfig(self, directory: Path, name: str, item: dict[str, Any], arguments: dict[str, Any]) -> bool:
-        authority = directory / f"{item['authority']}.crt"
-        pair = pki.read_pair(directory / f"{name}.pem")
+    def _write_kubeconfig(self, file: Path, item: dict[str, Any], arguments: dict[str, Any]) -> bool:
+        authority = Path(arguments["directory"]) / f"{item['authority']}.crt"
+        pair = pki.read_pair(file)
         if pair is None or not authority.exists():  # only in check mode, on a machine without a cluster
             return True
         content = pki.kubeconfig(

@@ -31,8 +31,9 @@ class ActionModule(PlatformAction):
         if found:
             raise PlatformError("This machine cannot run the cluster:\n" + "\n".join(f"- {item}" for item in found))
         note = json.dumps(machine.unchangeable, indent=1)
+        made_with = machine.host.state_dir / MADE_WITH
         return {
-            "changed": write_file(machine.host.state_dir / MADE_WITH, note, dry_run=self.check_mode),
+            "changed": bool(machine.unchangeable) and write_file(made_with, note, dry_run=self.check_mode),
             "missing_packages": missing_packages(machine.packages),
             "nameservers": machine_nameservers(),
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import probes
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.host import processes
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.lifecycle import Lifecycle, Step
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.supervisor import Program
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction
@@ -20,11 +21,11 @@ IDENTITY: dict[str, Any] = {
 
 
 class ActionModule(PlatformAction):
-    """Starts and stops the processes of a cluster."""
+    """Starts, stops and kills the processes of a node."""
 
     PHASE = "cluster"
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "state": {"type": "str", "choices": ["started", "stopped", "killed"], "default": "started"},
         "host": HOST_ARGUMENT,
         "log_dir": {"type": "path", "required": True},
         "node": {"type": "bool", "default": False},
@@ -51,15 +52,19 @@ class ActionModule(PlatformAction):
 
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         name = task_vars.get("inventory_hostname", "localhost")
+        host = host_of(arguments["host"])
         lifecycle = Lifecycle(
-            host_of(arguments["host"]),
+            host,
             Path(arguments["log_dir"]),
             arguments["stop_seconds"],
             lambda message: self.progress(name, message),
         )
+        if arguments["state"] == "killed":
+            ended = len(processes(host)) if self.check_mode else lifecycle.kill()
+            return {"changed": bool(ended), "killed": ended}
         if arguments["state"] == "stopped":
             if self.check_mode:
-                return {"changed": lifecycle.present()}
+                return {"changed": host.present}
             done = lifecycle.stop()
             return {"changed": bool(done), "stopped": done}
         steps = [_step(number, item, arguments["programs"]) for number, item in enumerate(arguments["processes"])]

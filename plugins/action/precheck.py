@@ -19,7 +19,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs imp
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.versions import mismatches
 from ansible_collections.mlops.platform.plugins.module_utils.usage import nodes
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
-from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import compatibility
+from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory, compatibility
 
 
 class ActionModule(PlatformAction):
@@ -44,7 +44,10 @@ class ActionModule(PlatformAction):
                 return {"changed": False, "reached": False}
             refuse([str(error)], next_step=next_step(str(error), "", "task"))
         needed = [Needs.parse(item) for item in arguments["needs"]]
-        found = survey(cluster, needed, provisions=arguments["provisions"], room=arguments["room"])
+        # Models are served in runs that have what serves them.
+        served = any(item.component == "kserve" for item in needed) and arguments["room"] and arguments["provisions"]
+        models = Inventory.of(self, task_vars).models() if served else []
+        found = survey(cluster, needed, provisions=arguments["provisions"], room=arguments["room"], models=models)
         present = {"kubernetes": version} | {item.component: item.version for item in needed}
         rows = [row for row in compatibility() if "kubernetes" in (row.of, row.goes_with)]  # the rest was said
         versions = [f"{name} {said}" for name, said in mismatches(rows, present)]

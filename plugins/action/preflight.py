@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
 from ansible_collections.mlops.platform.plugins.module_utils import certificates, graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
-from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import machine
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import machine, nodes
 from ansible_collections.mlops.platform.plugins.module_utils.report import new_run_directory
 from ansible_collections.mlops.platform.plugins.plugin_utils.action import PlatformAction, refuse
 from ansible_collections.mlops.platform.plugins.plugin_utils.inventory_check import Inventory
@@ -27,15 +28,25 @@ class ActionModule(PlatformAction):
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         inventory = Inventory.of(self, task_vars, asks_cluster=False)
         problems = inventory.problems()
-        for host in inventory.groups.get("local_cluster", []):
+        hosts = inventory.groups.get("local_cluster", [])
+        problems += self._nodes(inventory, hosts, quiet=bool(problems))
+        for host in hosts:
             problems += self._machine(inventory, host, quiet=bool(problems))
-        refuse(problems)
+        refuse(list(dict.fromkeys(problems)))
         result: dict[str, Any] = {"changed": False, "waves": graph.waves(inventory.before, inventory.external)}
         declared = self._templar.template(task_vars.get("platform_ca_certificates", ""))
         result["warnings"] = certificates.expiring(str(declared))
         if arguments["reports"]:
             result["run_directory"] = str(new_run_directory(Path(arguments["reports"]), time.time()))
         return result
+
+    def _nodes(self, inventory: Inventory, hosts: Sequence[str], quiet: bool) -> list[str]:
+        """Nodes of the embedded cluster that do not go together; `quiet` where their variables may be wrong."""
+        try:
+            said = {host: inventory.effective(host, "local_cluster", "__local_cluster_node") for host in hosts}
+            return list(nodes.problems({host: nodes.Node(**values) for host, values in said.items()}))
+        except (AnsibleError, PlatformError, TypeError, ValueError) as error:
+            return [] if quiet else [f"inventory: {error}"]
 
     def _machine(self, inventory: Inventory, host: str, quiet: bool) -> list[str]:
         """Problems of this machine as the home of the embedded cluster; `quiet` where its variables may be wrong."""

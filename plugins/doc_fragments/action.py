@@ -29,7 +29,7 @@ options:
     HOST = r"""
 options:
   host:
-    description: The marks of the cluster on the machine.
+    description: The marks of the node on the machine.
     type: dict
     required: true
     suboptions:
@@ -65,4 +65,26 @@ options:
         description: Network of the Services.
         type: str
         required: true
+      worker:
+        description: What a node beside the control plane has more, which lives in namespaces of its own.
+        type: dict
+        suboptions:
+          control_plane:
+            description: IPv4 address of the control plane.
+            type: str
+            required: true
+          inside:
+            description: Networks in which the node's own address is known.
+            type: list
+            elements: str
+            required: true
+          foreign:
+            description: Directories of the cluster's other nodes, below which it keeps no mounts.
+            type: list
+            elements: path
+            required: true
+          binds:
+            description: Its own directories, by the fixed places where programs look for them.
+            type: dict
+            required: true
 """

@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 name: nth_address
 short_description: An address of a network, by its number
 description:
-  - Takes a network in CIDR notation and counts from its first address, which is number 0.
+  - Takes a network in CIDR notation and counts from its first address, which is number 0; -1 is its last one.
 options:
   _input:
     description: The network.

@@ -15,7 +15,7 @@ Style = Literal["plain", "good", "bad", "strong", "quiet"]
 Paint = Callable[[str, Style], str]
 Document = Mapping[str, Any]
 
-REPORTED_VERBS = frozenset({"site", "up", "validate", "deploy-model", "release-model", "experiment-model"})
+REPORTED_VERBS = frozenset({"site", "up", "validate", "deploy-model", "release-model", "experiment-model", "gpu-nodes"})
 """The playbooks whose runs end with a report."""
 LOGIN_HINT = "make shell, then kubectl -n <namespace> get secret <name> -o yaml (base64)"
 COMPONENT_PHASES = frozenset({"render", "wait", "apply", "rollout", "configure", "validate"})

@@ -55,7 +55,7 @@ class Forwards:
 
     def port(self, namespace: str, service: str, port: int) -> int:
         """The local port that leads to `port` of a Service. Raises PlatformError where no pod is ready behind it."""
-        self._endpoint(namespace, service, port)
+        self.endpoint(namespace, service, port)
         with self._lock:
             key = (namespace, service, port)
             if key not in self._listeners:
@@ -65,8 +65,8 @@ class Forwards:
             local: int = self._listeners[key].getsockname()[1]
         return local
 
-    def _endpoint(self, namespace: str, service: str, port: int) -> tuple[str, int]:
-        """A ready pod behind a Service and the port it listens on."""
+    def endpoint(self, namespace: str, service: str, port: int) -> tuple[str, int]:
+        """The name of a ready pod behind a Service, and the port it listens on."""
         found = self._cluster.get("v1", "Service", service, namespace)
         if found is None:
             raise PlatformError(f"Service {namespace}/{service} does not exist")
@@ -117,7 +117,7 @@ class Forwards:
         with contextlib.closing(local):
             key = (namespace, service, port)
             try:
-                pod, target = self._endpoint(namespace, service, port)
+                pod, target = self.endpoint(namespace, service, port)
                 tunnel = self._cluster.tunnel(namespace, pod, target)
             except PlatformError as error:
                 self._troubles[key] = error  # the client sees no more than a closed connection

@@ -16,6 +16,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiE
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import title
 from ansible_collections.mlops.platform.plugins.module_utils.report import write_text
+from ansible_collections.mlops.platform.plugins.module_utils.rollout import conditions
 
 AUTHORITY_FILE = "platform-ca.crt"
 """The name under which the certificate of the edge's own authority stands beside the report."""
@@ -71,8 +72,12 @@ def entrance(cluster: Cluster, name: str, namespace: str) -> tuple[str, int]:
 
 
 def node_address(cluster: Cluster) -> str:
-    """The internal address of a node, at which its node ports answer."""
-    for node in cluster.list("v1", "Node"):
+    """The internal address of a node, at which its node ports answer: of one that is ready, if there is any."""
+
+    def is_lost(node: Object) -> bool:
+        return conditions(node).get("Ready", {}).get("status") != "True"
+
+    for node in sorted(cluster.list("v1", "Node"), key=is_lost):
         for address in node["status"]["addresses"]:
             if address["type"] == "InternalIP":
                 return str(address["address"])

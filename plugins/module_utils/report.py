@@ -107,7 +107,8 @@ class RunReport:
         elif done.action == "precheck" and "version" in result:
             self.cluster |= {key: result[key] for key in ("version", "storage_class", "nodes")}
         elif done.action == "local_cluster_memory" and result.get("memory"):
-            self.cluster["memory"] = result["memory"]
+            before = self.cluster.get("memory", {})  # of other nodes
+            self.cluster["memory"] = {name: before.get(name, 0) + size for name, size in result["memory"].items()}
         elif done.action == "images":
             self.images_built += result.get("built", [])
         elif done.action == "example_model" and "model" in result:

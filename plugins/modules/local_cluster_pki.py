@@ -32,6 +32,9 @@ options:
       (names and addresses under which it serves) and kubeconfig (a file to write).
     type: dict
     required: true
+  pairs_directory:
+    description: Where the pairs of the identities go, if not into O(directory).
+    type: path
   valid_days:
     description: How long certificates are valid.
     type: int

@@ -47,6 +47,10 @@ options:
         description: The variable that says so.
         type: str
         required: true
+  pods:
+    description: Network of the addresses that the node's own pods get.
+    type: str
+    required: true
 extends_documentation_fragment:
   - mlops.platform.action
   - mlops.platform.action.host
@@ -63,6 +67,7 @@ EXAMPLES = r"""
     unchangeable: {local_cluster_pod_cidr: 10.244.0.0/16}
     memory_mib: 3500
     disks: [{path: /var/lib/cluster, mib: 5120, variable: local_cluster_minimum_disk_mib}]
+    pods: 10.244.0.0/24
 """
 
 RETURN = r"""

@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 module: local_cluster_processes
-short_description: Start and stop the processes of a local cluster
+short_description: Start and stop the processes of a node of a local cluster
 description:
   - Runs processes under a supervisord of their own, which starts them again when they end.
   - Before the first start it cleans up what a killed cluster left, and remembers what the cluster changes on the
@@ -13,16 +13,16 @@ description:
   - A process restarts when its command or one of its input files has changed, and only then.
 options:
   state:
-    description: Whether the processes run.
+    description: Whether the processes run; V(killed) ends them at once, as a power cut does, and cleans nothing.
     type: str
-    choices: [started, stopped]
+    choices: [started, stopped, killed]
     default: started
   log_dir:
     description: Where the logs of the processes go.
     type: path
     required: true
   node:
-    description: Whether the processes are a whole cluster. Processes that are not in the list are then stopped.
+    description: Whether the processes are a whole node. Processes that are not in the list are then stopped.
     type: bool
     default: false
   programs:
@@ -108,6 +108,10 @@ swept:
   returned: when O(state=started)
   type: list
   elements: str
+killed:
+  description: How many processes were ended.
+  returned: when O(state=killed)
+  type: int
 stopped:
   description: What was stopped and removed.
   returned: when O(state=stopped)

@@ -89,6 +89,8 @@ class ComponentAction(PlatformAction):
 
     def render(self) -> list[dict[str, Any]]:
         """The component's manifests: its own and those of upstream, patched; furnished, stamped and in order."""
+        if not self.component.wanted:
+            return []
         roles = self.task_vars.get("ansible_parent_role_paths") or []
         if not roles:
             raise PlatformError(f"component_spec of {self.component.name}: include the role component from a role")

@@ -22,9 +22,11 @@ from ansible_collections.mlops.platform.plugins.module_utils import graph
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.experiments.settings import Settings as Experiment
 from ansible_collections.mlops.platform.plugins.module_utils.models.declared import contradictions
-from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving
+from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import served
+from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import Rules
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import sources, versions
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.capacity import Served
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.description import Description, describe, plain
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import port_range
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import (
@@ -35,8 +37,10 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.values im
 )
 
 COLLECTION = Path(__file__).parents[2]
-GROUPS = ("platform", "components", "local_cluster")
+GROUPS = ("platform", "components", "local_cluster", "gpu_nodes")
 PLATFORM = "platform"
+GPU_ROLE = "gpu_node"
+CLUSTER_ROLE = "local_cluster"
 
 
 @dataclass
@@ -174,7 +178,8 @@ class Inventory:
                 yield f"inventory: unknown group {group!r}; did you mean {meant}?"
         if not components:
             yield "inventory: the group components has no hosts: each component is a host of it"
-        for name in sorted({*components, *self.groups.get("local_cluster", ())} - {*self.groups.get(PLATFORM, ())}):
+        inside = {host for group in GROUPS for host in self.groups.get(group, ())}
+        for name in sorted(inside - {*self.groups.get(PLATFORM, ())}):
             yield f"inventory: {name} is not in the group platform, whose variables it needs"
         known = sorted(name for name, description in self.descriptions.items() if description.is_component)
         for name in components:
@@ -186,6 +191,11 @@ class Inventory:
                 yield f"{where}: {said or f'unknown component {name!r}{hint}'}"
             elif name not in self.components:
                 yield f"inventory: {name} has the role {self.folders[name].name}, which is not a component"
+        if self.gpu_nodes and not self.of_role(GPU_ROLE):
+            yield (
+                f"inventory: {self.gpu_nodes[0]} is in the group gpu_nodes, and nothing makes it a GPU node: add the "
+                f"host {GPU_ROLE} to the group components"
+            )
         if self.forks < len(components):
             yield (
                 f"ansible.cfg: forks is {self.forks}; components wait for each other: "
@@ -263,6 +273,13 @@ class Inventory:
                         yield f"host {host}: {_first_line(error)}"
             yield from self._node_ports(host, description, ports)
             yield from self._place(host, description, places)
+        machines = {GPU_ROLE: self.gpu_nodes, CLUSTER_ROLE: self.groups.get(CLUSTER_ROLE, ())[:1]}
+        for host, role in [(host, role) for role, hosts in machines.items() for host in hosts]:
+            try:
+                yield from self._refused(host, self.descriptions[role])
+            except (AnsibleError, TypeError, AttributeError, LookupError) as error:
+                if not quiet:
+                    yield f"host {host}: {_first_line(error)}"
         yield from self._models(quiet)
         yield from self._moving() if not quiet else ()
         if not any(set(description.requires) - set(self.components) for description in self.components.values()):
@@ -285,6 +302,11 @@ class Inventory:
         return {
             variable: True for description in self.components.values() for variable in description.requires.values()
         }
+
+    @property
+    def gpu_nodes(self) -> Sequence[str]:
+        """The hosts that stand for nodes with GPUs."""
+        return self.groups.get("gpu_nodes", ())
 
     def of_role(self, role: str) -> str:
         """The host of a component by its role; empty where the inventory has none."""
@@ -309,7 +331,15 @@ class Inventory:
             knative_gateway=value("knative", "knative_gateway"),
             edge=edge and {**edge, "listener": value("kserve", "__platform_gateway")["listener"]},
             request_seconds=value("kserve", "platform_request_seconds"),
+            room_checked=value("kserve", "platform_capacity_checked"),
         )
+
+    def models(self) -> list[Served]:
+        """The pods of the models that the inventory serves. Raises AnsibleError."""
+        host = self.of_role("kserve")
+        declared = json.loads(json.dumps(self.effective(host, PLATFORM, "platform_models"))) if host else []
+        serving = self.serving() if declared else None
+        return [served(Settings(**item), serving) for item in declared] if serving else []
 
     def _models(self, quiet: bool) -> Iterator[str]:
         """The models that are served: what keeps and serves them is there, and they do not contradict themselves."""

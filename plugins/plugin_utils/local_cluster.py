@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.host import Host
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.machine import Machine
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.preflight import Disk
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.worker import read
 
 HOST_ARGUMENT: dict[str, Any] = {
     "type": "dict",
@@ -23,6 +25,15 @@ HOST_ARGUMENT: dict[str, Any] = {
         "network": {"type": "str", "required": True},
         "pod_cidr": {"type": "str", "required": True},
         "service_cidr": {"type": "str", "required": True},
+        "worker": {
+            "type": "dict",
+            "options": {
+                "control_plane": {"type": "str", "required": True},
+                "inside": {"type": "list", "elements": "str", "required": True},
+                "foreign": {"type": "list", "elements": "path", "required": True},
+                "binds": {"type": "dict", "required": True},
+            },
+        },
     },
 }
 
@@ -43,21 +54,17 @@ MACHINE_ARGUMENTS: dict[str, dict[str, Any]] = {
             "variable": {"type": "str", "required": True},
         },
     },
+    "pods": {"type": "str", "required": True},
 }
 
 
 def host_of(argument: dict[str, Any]) -> Host:
     """The host that the argument `host` describes."""
-    return Host(
-        state_dir=Path(argument["state_dir"]),
-        run_dir=Path(argument["run_dir"]),
-        cgroup=argument["cgroup"],
-        device=argument["device"],
-        address=argument["address"],
-        network=argument["network"],
-        pod_cidr=argument["pod_cidr"],
-        service_cidr=argument["service_cidr"],
-    )
+    of_worker = argument.get("worker")
+    if of_worker:
+        return read({**argument, **of_worker})
+    values = {field.name: argument[field.name] for field in fields(Host)}
+    return Host(**values | {name: Path(values[name]) for name in ("state_dir", "run_dir")})
 
 
 def machine_of(argument: dict[str, Any]) -> Machine:
@@ -70,4 +77,5 @@ def machine_of(argument: dict[str, Any]) -> Machine:
         unchangeable=argument["unchangeable"],
         memory_mib=int(argument["memory_mib"]),
         disks=tuple(Disk(Path(disk["path"]), int(disk["mib"]), disk["variable"]) for disk in argument["disks"]),
+        pods=argument["pods"],
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Object
+from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL
 from ansible_collections.mlops.platform.plugins.module_utils.rollout import CRASHES_UNTIL_FINAL
 from faults import proxy
 from faults.platform import Platform, until
@@ -147,6 +148,26 @@ def bytes_corrupted(platform: Platform) -> Iterator[None]:
     platform.cluster.delete("v1", "Pod", proxy.NAME, platform.namespace)
 
 
+def unguarded(component: str, seconds: float = 60) -> Fault:
+    """Somebody deletes the NetworkPolicies of a component: everybody gets in, and what lets clients in is not there."""
+
+    def inject(platform: Platform) -> Iterator[None]:
+        api, cluster = ("networking.k8s.io/v1", "NetworkPolicy"), platform.cluster
+        found = [
+            (item["metadata"]["name"], space)
+            for space in platform.components[component].spaces
+            for item in cluster.list(*api, space, f"{COMPONENT_LABEL}={component}")
+        ]
+        assert found
+        for name, space in found:
+            cluster.delete(*api, name, space)
+        yield
+
+    others = ((component, "who may is let in", "is not there; a pod in .* reaches"),)
+    cause = "NetworkPolicy .*-default-deny is not there; a pod in .* reaches"
+    return Fault("its NetworkPolicies are deleted", component, "strangers are refused", cause, inject, others, seconds)
+
+
 # Pods
 
 
@@ -239,6 +260,7 @@ def fill(path: Path) -> None:
 
 ROUNDS: tuple[tuple[Fault, ...], ...] = (
     # The faults of one round do not see each other: they are in force at the same time.
+    (unguarded("minio"), unguarded("postgresql"), unguarded("mlflow")),
     (
         Fault(
             "the user's key is not the one in its Secret",

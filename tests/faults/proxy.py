@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NAME = "corrupting-proxy"
 LABELS = {"app.kubernetes.io/name": NAME}
+IN_PLACE_OF = {"mlops.platform/component": "minio"}
+"""MinIO's policies are the proxy's, too: who may connect to it, and that it may connect to MinIO."""
 
 # Runs in the image of MLflow, which has Python. Requests go on as they came, signatures included.
 PROGRAM = """
@@ -55,7 +57,7 @@ def pod(platform: Platform) -> Manifest:
     found: Manifest = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": NAME, "namespace": platform.namespace, "labels": LABELS},
+        "metadata": {"name": NAME, "namespace": platform.namespace, "labels": LABELS | IN_PLACE_OF},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,

@@ -56,6 +56,12 @@ SERVICE: Object = {
 }
 
 
+def node(address: str, ready: str = "True") -> Object:
+    """A node with an address; one that says nothing is `Unknown`."""
+    conditions = [{"type": "Ready", "status": ready}]
+    return {"status": {"addresses": [{"type": "InternalIP", "address": address}], "conditions": conditions}}
+
+
 @dataclass
 class Stub:
     """A cluster that has what it was given, and whose Services all lead to `port` of this machine."""
@@ -70,7 +76,7 @@ class Stub:
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         if kind == "Node":
-            return [{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.9"}]}}]
+            return [node("192.0.2.8", ready="Unknown"), node("192.0.2.9")]
         return self.services if "owning-gateway-name=platform" in selector else []
 
     def port(self, namespace: str, service: str, port: int) -> int:

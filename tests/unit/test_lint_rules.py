@@ -27,6 +27,10 @@ TASKS: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["{name: Install it, ansible.builtin.apt: {name: shell}}"],
     ),
+    "house-ordered-lists": (
+        ["{name: Install some, ansible.builtin.apt: {name: '{{ some | intersect(others) }}'}}"],
+        ["{name: Install some, ansible.builtin.apt: {name: \"{{ some | select('in', others) }}\"}}"],
+    ),
     "house-no-hidden-failure": (
         [
             "{name: Try it, ansible.builtin.apt: {name: it}, ignore_errors: true}",
@@ -125,6 +129,13 @@ TEMPLATES: dict[str, tuple[list[str], list[str]]] = {
             "{% import 'macros.j2' as shared %}\nname: {{ shared.labels(it) }}\n",
             "name: {{ ('a' if it else 'b') }}\n",
         ],
+    ),
+    "house-ordered-lists": (
+        [
+            "names: {{ some | difference(others) | to_json }}\n",
+            "{% for it in some |ansible.builtin.union(a) %}{% endfor %}",
+        ],
+        ["names: {{ some | reject('in', others) | to_json }}\n", "text: the difference(s) | intersections\n"],
     ),
 }
 EXAMPLES = {"tasks": TASKS, "playbooks": PLAYS, "templates": TEMPLATES}

@@ -113,3 +113,18 @@ def test_pods_that_ran_before_the_cluster_was_started_are_not_believed() -> None
     assert "pod p" in node.pods_problem(pods("2026-11-21T09:59:59Z"), STARTED)
     assert node.pods_problem(pods("2026-11-21T10:00:01Z"), STARTED) == ""
     assert node.pods_problem(None, STARTED) == ""
+
+
+def test_pods_with_addresses_of_other_nodes_are_named() -> None:
+    table = "\n".join(
+        (
+            "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+            "veth1 0200F40A 00000000 0005 0 0 0 FFFFFFFF 0 0 0",
+            "veth2 0901F40A 00000000 0005 0 0 0 FFFFFFFF 0 0 0",
+            "d6678-node2 0001F40A 02005F0A 0003 0 0 0 00FFFFFF 0 0 0",
+        )
+    )
+    found = preflight.routes(table)
+    assert preflight.stray_problems(found, "10.244.0.0/16", "10.244.0.0/16") == []
+    (problem,) = preflight.stray_problems(found, "10.244.0.0/16", "10.244.0.0/24")
+    assert "outside of 10.244.0.0/24, its part of the pods' network (10.244.1.9): stop the cluster first" in problem

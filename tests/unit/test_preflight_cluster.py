@@ -16,6 +16,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import namespace_manifest, stamp
+from ansible_collections.mlops.platform.plugins.module_utils.models.deploy import served
+from ansible_collections.mlops.platform.plugins.module_utils.models.inference_service import Serving, Settings
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import capacity, permissions
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.cluster_check import (
     reach,
@@ -273,7 +275,8 @@ def test_prometheus_needs_pods_and_volumes_though_its_operator_makes_them() -> N
 
 
 def room(wanted: Needs, nodes: list[dict[str, Any]], pods: list[dict[str, Any]] | None = None) -> list[str]:
-    return capacity.problems([wanted], capacity.nodes_with_room(nodes, pods or [], {("mlops", "search")}))
+    there = capacity.nodes_with_room(nodes, pods or [], {("mlops", "search")}, wanted.nodes)
+    return capacity.problems(capacity.demands([wanted]), there)
 
 
 def running(namespace: str, component: str, phase: str = "Running") -> dict[str, Any]:
@@ -315,6 +318,91 @@ def test_nodes_that_take_no_such_pods() -> None:
     assert room(needed(workload()), [starting]) == []
     cordoned = {**SMALL, "spec": {"unschedulable": True}}
     assert len(room(needed(workload()), [cordoned])) == 1
+
+
+def gpu_step(*nodes: dict[str, Any]) -> dict[str, Any]:
+    service = {"name": "gpu-metrics", "port": 9400}
+    return {"configure": [{"type": "gpu_nodes", "service": service, "nodes": list(nodes)}]}
+
+
+def test_pods_that_do_not_fit_one_by_one_though_there_is_enough_for_all() -> None:
+    """Two nodes with 5 GiB each have no room for three pods of 3 GiB."""
+    half: dict[str, Any] = {"cpu": "4", "memory": "5Gi", "pods": "110"}
+    (line,) = room(needed(workload(replicas=3, pod=pod_spec("3Gi"))), [node("a", **half), node("b", **half)])
+    assert line == (
+        "search: of 3 pods of Deployment mlops/search 2 fit (1 on a, 1 on b): allowed is less (search_resources)"
+    )
+    assert room(needed(workload(replicas=2, pod=pod_spec("3Gi"))), [node("a", **half), node("b", **half)]) == []
+
+
+def test_what_runs_on_every_node_takes_its_share_of_each() -> None:
+    daemon = workload("DaemonSet", "agent", pod=pod_spec("3Gi"))
+    big = node("b", cpu="8", memory="64Gi", pods="110")
+    tiny = node("a", cpu="2", memory="2Gi", pods="110")
+    (line,) = room(needed(daemon), [tiny, big])
+    assert line.startswith("search: the pod of DaemonSet mlops/agent on a requests 3.00 GiB of memory")
+    one = needed(daemon, workload(replicas=2, pod=pod_spec("3Gi")))
+    (line,) = room(one, [SMALL])
+    assert line.startswith("all pods together request 9.00 GiB of memory; 8.00 GiB of memory of 8.00 GiB")
+
+
+def test_pods_that_may_go_elsewhere_do_not_take_from_those_that_may_not() -> None:
+    fast = {**SMALL, "metadata": {"name": "b", "labels": {"disk": "fast"}}}
+    chosen = workload("Deployment", "chosen", replicas=3, pod=pod_spec("3Gi", nodeSelector={"disk": "fast"}))
+    (line,) = room(needed(chosen, workload(replicas=2, pod=pod_spec("3Gi"))), [SMALL, fast])
+    assert line.startswith("all pods together request 9.00 GiB of memory; 8.00 GiB of memory of 8.00 GiB of memory")
+    assert "on 1 node (b)" in line
+
+
+def test_nodes_are_counted_as_the_run_will_make_them() -> None:
+    taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    change = {
+        "name": "b",
+        "labels": {"workload-type": "inference"},
+        "taints": [taint],
+        "resources": {"nvidia.com/gpu": 2},
+    }
+    both = [SMALL, {**SMALL, "metadata": {"name": "b"}}]
+    # What asks for no GPU does not get onto it.
+    plain = workload(replicas=3, pod=pod_spec("3Gi"))
+    assert room(needed(workload(replicas=2, pod=pod_spec("3Gi")), **gpu_step(change)), both) == []
+    (line,) = room(needed(plain, **gpu_step(change)), both)
+    assert "on 1 node (a)" in line
+    asking = pod_spec("1Gi", tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}])
+    asking["containers"][0]["resources"]["limits"] = {"nvidia.com/gpu": 1}
+    asking["nodeSelector"] = {"workload-type": "inference"}
+    assert room(needed(workload(replicas=2, pod=asking), **gpu_step(change)), both) == []
+    (line,) = room(needed(workload(replicas=3, pod=asking), **gpu_step(change)), both)
+    assert line.startswith("all pods together request 3 nvidia.com/gpu; 2 nvidia.com/gpu of 2 nvidia.com/gpu are free")
+    assert line.endswith("let fewer pods ask for it, or give more nodes to the group gpu_nodes")
+    (line,) = room(needed(workload(pod=asking)), both)
+    assert "none has the labels workload-type=inference" in line
+
+
+def test_models_count_beside_the_components() -> None:
+    small = Serving(resources={"requests": {"cpu": "1", "memory": "3Gi"}})
+    models = [served(Settings(name, min_replicas=replicas), small) for name, replicas in (("iris", 0), ("wine", 2))]
+    there = capacity.nodes_with_room([SMALL], [], ())
+    lines = capacity.problems(capacity.demands([], models), there)
+    assert [line.partition(";")[0] for line in lines] == [
+        "all pods together request 3 CPUs", "all pods together request 9.00 GiB of memory",
+    ]  # fmt: skip
+    # Those that are served already are what is provisioned anew.
+    pod = running("models", "model-iris")
+    ours = {(item.namespace, item.component) for item in models}
+    assert capacity.nodes_with_room([SMALL], [pod], ours)[0].free["memory"] == 8 * GIBIBYTE
+
+
+def test_a_node_that_is_to_be_changed_and_is_not_there(cluster: Cluster, api: Api) -> None:
+    change = {"name": "node2", "labels": {}, "taints": [], "resources": {}}
+    assert problems(cluster, needed(workload(), **gpu_step({**change, "name": "node1"}))) == [
+        "jane may not list, patch nodes: grant it, or use another kubeconfig",
+        "jane may not list pods: grant it, or use another kubeconfig",
+    ]
+    api.allowed = {("list", "nodes"), ("patch", "nodes"), ("list", "pods")}
+    assert problems(cluster, needed(workload(), **gpu_step(change))) == [
+        "search: there is no node 'node2'; did you mean node1? (the cluster has node1; gpu_node_name)"
+    ]
 
 
 def test_what_the_user_may_not_do(cluster: Cluster, api: Api) -> None:

@@ -87,6 +87,8 @@ def test_what_actions_return_is_taken() -> None:
     for done in (
         outcome("preflight", waves=[["minio"]], run_directory="/r/1"),
         outcome("precheck", version="v1.36.3", storage_class="standard", nodes=[node], changed=False),
+        *(outcome("local_cluster_memory", memory={"kubernetes_bytes": 300, "pods_bytes": 50}) for _ in range(2)),
+        outcome("local_cluster_memory", memory={}),  # a node that does not run
         outcome("images", built=[{"name": "minio", "seconds": 12.5}], changed=True),
         outcome("component_apply", objects={"created": ["Service ml/minio"]}, changed=True, **about),
         outcome("component_configure", configured=["bucket made"], changed=True, **about),
@@ -99,6 +101,7 @@ def test_what_actions_return_is_taken() -> None:
     VALIDATOR.validate(document)
     assert (document["status"], document["changed"], made.directory) == ("healthy", 4, Path("/r/1"))
     assert (document["waves"], document["images_built"]) == ([["minio"]], [{"name": "minio", "seconds": 12.5}])
+    assert document["cluster"].pop("memory") == {"kubernetes_bytes": 600, "pods_bytes": 100}, "of all nodes"
     assert document["cluster"] == {"version": "v1.36.3", "storage_class": "standard", "nodes": [node]}
     (part,) = document["components"]
     assert (part["version"], part["changed"], part["duration_seconds"]) == ("1", True, 3.0)

@@ -20,6 +20,7 @@ BOARDS = (
     components.kserve,
     components.model_api,
     components.drift,
+    components.gpu_node,
 )
 
 

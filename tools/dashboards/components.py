@@ -503,6 +503,81 @@ def model_api() -> Board:
     )
 
 
+def gpu_node() -> Board:
+    """What GPUs do, and who holds them. A part of a GPU has its memory, and shares the rest."""
+    own = '{component="gpu_node"}'
+    gpu = "{{node}} GPU {{gpu}}{{GPU_I_PROFILE}}"
+    return Board(
+        "gpu_node/files/monitoring/dashboard.json",
+        "GPU nodes",
+        "What GPUs do, and how much of them is given to pods",
+        [
+            Row(
+                "",
+                [
+                    *health("gpu_node"),
+                    number("GPUs", f"count(count by (node, gpu) (DCGM_FI_DEV_GPU_UTIL{own})) or vector(0)", plain=True),
+                    number(
+                        "Given to pods",
+                        "avg(mlops:gpu_held:ratio) or vector(0)",
+                        "percentunit",
+                        "Of what can be allocated, turns and parts included",
+                        plain=True,
+                    ),
+                    number(
+                        "Hottest",
+                        f"max(DCGM_FI_DEV_GPU_TEMP{own}) or vector(0)",
+                        "celsius",
+                        bounds=(80, 88),
+                    ),
+                ],
+            ),
+            Row(
+                "GPUs",
+                [
+                    lines(
+                        "Computing",
+                        (f"max by (node, gpu, GPU_I_PROFILE) (DCGM_FI_DEV_GPU_UTIL{own}) / 100", gpu),
+                        unit="percentunit",
+                        most=1,
+                    ),
+                    lines(
+                        "GPU memory",
+                        (
+                            f"sum by (node, gpu, GPU_I_PROFILE) (DCGM_FI_DEV_FB_USED{own}) / "
+                            f"(sum by (node, gpu, GPU_I_PROFILE) (DCGM_FI_DEV_FB_USED{own}) "
+                            f"+ sum by (node, gpu, GPU_I_PROFILE) (DCGM_FI_DEV_FB_FREE{own}))",
+                            gpu,
+                        ),
+                        unit="percentunit",
+                        most=1,
+                        bound=0.95,
+                    ),
+                    lines(
+                        "Temperature",
+                        (f"max by (node, gpu) (DCGM_FI_DEV_GPU_TEMP{own})", gpu),
+                        unit="celsius",
+                        bound=88,
+                    ),
+                    lines("Power", (f"max by (node, gpu) (DCGM_FI_DEV_POWER_USAGE{own})", gpu), unit="watt"),
+                    lines(
+                        "Given to pods, by resource",
+                        ("mlops:gpu_held:ratio or on () vector(0)", "{{node}} {{resource}}"),
+                        unit="percentunit",
+                        most=1,
+                    ),
+                    lines(
+                        "Last error of the driver",
+                        (f"max by (node, gpu) (DCGM_FI_DEV_XID_ERRORS{own})", gpu),
+                        about="Its number (XID), 0 for none",
+                    ),
+                ],
+            ),
+            resources("gpu_node"),
+        ],
+    )
+
+
 def drift() -> Board:
     """What models are given beside what they were trained with. There is no verdict before a model logs enough rows."""
     own = '{component="drift"}'

@@ -257,12 +257,13 @@ def test_a_service_of_the_cluster_is_an_endpoint_as_well(site: Callable[..., Run
 
 @pytest.fixture
 def registry(facts: dict[str, Any], tmp_path: Path) -> Iterator[tuple[str, str, str]]:
-    """A registry with a login, in which the image has another name: where it is, its user, its password."""
+    """A registry with a login, in which images have other names: where it is, its user, its password."""
     username, password = "puller", secrets.token_urlsafe(16)
     hashed = crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH))  # noqa: S324  (bcrypt, which it must be)
     (tmp_path / "htpasswd").write_text(f"{username}:{hashed}\n", encoding="utf-8")
     there, here = (folder / "docker/registry/v2" for folder in (Path(facts["registry"]), tmp_path / "registry"))
-    shutil.copytree(there / "repositories" / "mlflow", here / "repositories" / "private" / "mlflow")
+    for image in ("mlflow", "busybox"):
+        shutil.copytree(there / "repositories" / image, here / "repositories" / "private" / image)
     (here / "blobs").symlink_to(there / "blobs")
     settings = {
         "version": "0.1",

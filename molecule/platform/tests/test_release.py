@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import Cluster
 from mlflow.models import infer_signature
 from mlflow.pyfunc.model import PythonModel
-from served_model import ServedModel, begin_experiment, registry
+from served_model import NAMESPACE, ServedModel, begin_experiment, registry
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -110,3 +110,22 @@ def test_a_version_that_predicts_otherwise_where_it_is_served_is_taken_back(
     assert "check predictions: 20 of 20 answers are not what their version predicts" in printed
     assert model.state(cluster) == {}
     assert ask(60) == before
+
+
+def test_a_model_gets_a_gpu_or_says_who_holds_them(
+    served: dict[str, str], model: ServedModel, cluster: Cluster, ask: Ask
+) -> None:
+    status, printed = model.run("deploy-model", gpu=True)
+    assert status == 0, printed
+    pods = cluster.list("v1", "Pod", NAMESPACE, f"serving.kserve.io/inferenceservice={MODEL}")
+    limits = {pod["metadata"]["name"]: pod["spec"]["containers"][0]["resources"]["limits"] for pod in pods}
+    (holder,) = [pod for pod in pods if limits[pod["metadata"]["name"]].get("nvidia.com/gpu") == "1"]
+    assert holder["spec"]["nodeSelector"]["workload-type"] == "inference"
+    assert "nvidia.com/gpu" in {item.get("key") for item in holder["spec"]["tolerations"]}
+    assert ask(20) == {served["present"]: 20}
+
+    status, printed = model.run("deploy-model", gpu=True, min_replicas=3, max_replicas=3)
+    assert status != 0
+    said = "it needs 3 times 1 nvidia.com/gpu; 1 of 2 are free on node1, held by"
+    assert f"{MODEL} was not deployed, nothing was touched: {said} {NAMESPACE}/{holder['metadata']['name']}" in printed
+    assert ask(20) == {served["present"]: 20}

@@ -15,9 +15,16 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.alerts impor
 from ansible_collections.mlops.platform.plugins.module_utils.checks.autoscaler import AutoscalerCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Check
 from ansible_collections.mlops.platform.plugins.module_utils.checks.certificate import CertificateCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.connection import ConnectionCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.dns import DnsCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.drift import DriftCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.edge import EdgeCheck
+from ansible_collections.mlops.platform.plugins.module_utils.checks.gpu import (
+    GpuAllocatableCheck,
+    GpuKeptOffCheck,
+    GpuPodCheck,
+    GpuTooManyCheck,
+)
 from ansible_collections.mlops.platform.plugins.module_utils.checks.http import HttpCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.inference import InferenceCheck
 from ansible_collections.mlops.platform.plugins.module_utils.checks.iter8 import Iter8RoutemapCheck, Iter8UsersCheck
@@ -51,9 +58,14 @@ from ansible_collections.mlops.platform.plugins.module_utils.checks.sql import (
 
 CHECKS: dict[str, type[Check]] = {
     "certificate": CertificateCheck,
+    "connection": ConnectionCheck,
     "dns": DnsCheck,
     "drift": DriftCheck,
     "edge": EdgeCheck,
+    "gpu_allocatable": GpuAllocatableCheck,
+    "gpu_kept_off": GpuKeptOffCheck,
+    "gpu_pod": GpuPodCheck,
+    "gpu_too_many": GpuTooManyCheck,
     "http": HttpCheck,
     "knative_service": KnativeServiceCheck,
     "knative_scale": KnativeScaleCheck,

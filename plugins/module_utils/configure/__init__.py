@@ -14,6 +14,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.cluster import Clus
 from ansible_collections.mlops.platform.plugins.module_utils.component import Component
 from ansible_collections.mlops.platform.plugins.module_utils.configure.base import Step
 from ansible_collections.mlops.platform.plugins.module_utils.configure.gateway import GatewayStep
+from ansible_collections.mlops.platform.plugins.module_utils.configure.gpu import GpuNodesStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.iter8 import Iter8Step
 from ansible_collections.mlops.platform.plugins.module_utils.configure.minio import MinioStep
 from ansible_collections.mlops.platform.plugins.module_utils.configure.mlflow import MlflowUserStep
@@ -24,6 +25,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.forward import Forw
 
 STEPS: dict[str, type[Step]] = {
     "gateway": GatewayStep,
+    "gpu_nodes": GpuNodesStep,
     "iter8": Iter8Step,
     "minio": MinioStep,
     "postgresql": PostgresqlStep,

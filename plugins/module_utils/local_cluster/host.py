@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a cluster changes on its machine, outside of its own directories, and how all of it is taken back.
+"""What the nodes of a cluster change on their machine, outside of their own directories, and how it is taken back.
 
-`prepare` is called before the first process starts, `sweep` after the last one ended. A sweep needs nothing but the
-facts that `prepare` wrote down, so that it also cleans up after every process was killed or the power failed.
+`prepare` is called before the first process starts, `sweep` after the last one ended. A sweep needs nothing but names
+and the facts that `prepare` wrote down, so that it also cleans up after every process was killed or the power failed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,12 +35,13 @@ DEVICES = Path("/sys/class/net")
 ROUTES = Path("/proc/net/route")
 CNI_RESULTS = Path("/var/lib/cni/results")  # fixed in libcni
 LOG_LINKS = Path("/var/log/containers")  # fixed in the kubelet
+POLICY_FAMILIES = ("ip", "inet")  # of what enforces NetworkPolicies, by which of its data planes the kernel can do
 SHIM_SOCKETS = Path("/run/containerd/s")  # fixed in containerd
 
 
 @dataclass(frozen=True)
 class Host:
-    """The marks of one cluster on its machine."""
+    """The marks of a node on its machine: of the one that is the control plane, too, and lives where Ansible runs."""
 
     state_dir: Path
     run_dir: Path
@@ -50,6 +51,88 @@ class Host:
     network: str
     pod_cidr: str
     service_cidr: str
+
+    def launch(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        """Start the program that starts all others."""
+        run(command, what="Starting supervisord", env=environment)
+
+    def prepare(self) -> bool:
+        """Make the cluster's control group, device and kernel settings; return whether anything was missing."""
+        changed = False
+        before = remembered(self)
+        if before is None or before.boot_id != boot_id():
+            chains = {program: iptables.chain_names(saved_rules(program)) for program in iptables.FAMILIES}
+            before = Before(boot_id(), sysctls.current(), chains)
+            _remember(self, before)
+            changed = True
+        enabled = cgroups.create(self.cgroup, cgroups.hierarchies())
+        if set(enabled) - set(before.controllers):
+            before.controllers = sorted({*before.controllers, *enabled})
+            _remember(self, before)
+        if not has_device(self.device):
+            ip("link", "add", self.device, "type", "bridge")
+            changed = True
+        ip("address", "replace", f"{self.address}/32", "dev", self.device)
+        ip("link", "set", self.device, "up")
+        # What is sent to a pod that is gone must fail here, not leave the machine by its default route.
+        ip("route", "replace", "unreachable", self.pod_cidr)
+        if payload := iptables.addition(saved_rules("iptables"), self.network, self.service_cidr):
+            restore_rules(self, "iptables", payload, "Refusing what is sent to Services without pods")
+            changed = True
+        sysctls.write("net.ipv4.ip_forward", "1")
+        return changed
+
+    def sweep(self, seconds: float) -> list[str]:
+        """End what still runs and take away everything the control plane left on the machine; return what that was.
+
+        Data in the state directory stays. Processes get `seconds` to end by themselves. Other nodes are left alone.
+        """
+        before = remembered(self)
+        done = [f"processes ({count})"] if (count := end_processes(lambda: processes(self), seconds)) else []
+        _remove_container_traces(self)
+        points = mounts.under(mounts.parse(mounts.MOUNTINFO.read_text()), [self.state_dir, self.run_dir])
+        for point in points:
+            mounts.unmount(point)
+        done += [f"mounts ({len(points)})"] if points else []
+        if before and before.boot_id == boot_id():
+            # A pod's own end of its device, and so the other one, can outlive the pod by the sockets it left.
+            for device in [*pod_devices(ROUTES.read_text(), self.pod_cidr), self.device]:
+                if delete_device(device):
+                    done.append(f"device {device}")
+            if ip("route", "show", "type", "unreachable", self.pod_cidr):
+                ip("route", "delete", "unreachable", self.pod_cidr)
+                done.append(f"route to {self.pod_cidr}")
+            done += _remove_rules(self, before)
+            done += [f"kernel settings ({', '.join(names)})"] if (names := sysctls.restore(before.sysctls)) else []
+        if until(lambda: cgroups.remove(self.cgroup, cgroups.hierarchies(), before.controllers if before else ())):
+            done.append(f"control group {self.cgroup}")
+        if self.run_dir.exists():
+            shutil.rmtree(self.run_dir)
+            remove_if_empty(self.run_dir.parent)
+            done.append(str(self.run_dir))
+        if not self.workers_dir.exists():  # else rules and settings of the machine are not what they were before
+            _memory(self).unlink(missing_ok=True)
+        return done
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the machine was changed for it."""
+        return remembered(self) is not None
+
+    @property
+    def present(self) -> bool:
+        """Whether anything runs or was left on the machine."""
+        return self.run_dir.exists() or self.prepared
+
+    @property
+    def outdated(self) -> bool:
+        """Whether what runs was started as another node than this one, and cannot become it while it runs."""
+        return False
+
+    @property
+    def workers_dir(self) -> Path:
+        """Where the run directories of the cluster's other nodes are."""
+        return self.run_dir.with_name(f"{self.run_dir.name}.nodes")
 
 
 @dataclass
@@ -75,65 +158,6 @@ def remembered(host: Host) -> Before | None:
         return None
 
 
-def prepare(host: Host) -> bool:
-    """Make the cluster's control group, device and kernel settings; return whether anything was missing."""
-    changed = False
-    before = remembered(host)
-    if before is None:
-        chains = {program: iptables.chain_names(saved_rules(program)) for program in iptables.FAMILIES}
-        before = Before(boot_id(), sysctls.current(), chains)
-        _remember(host, before)
-        changed = True
-    enabled = cgroups.create(host.cgroup, cgroups.hierarchies())
-    if set(enabled) - set(before.controllers):
-        before.controllers = sorted({*before.controllers, *enabled})
-        _remember(host, before)
-    if not has_device(host.device):
-        _ip("link", "add", host.device, "type", "bridge")
-        changed = True
-    _ip("address", "replace", f"{host.address}/32", "dev", host.device)
-    _ip("link", "set", host.device, "up")
-    # What is sent to a pod that is gone must fail here, not leave the machine by its default route.
-    _ip("route", "replace", "unreachable", host.pod_cidr)
-    if payload := iptables.addition(saved_rules("iptables"), host.network, host.service_cidr):
-        _restore_rules(host, "iptables", payload, "Refusing what is sent to Services without pods")
-        changed = True
-    sysctls.write("net.ipv4.ip_forward", "1")
-    return changed
-
-
-def sweep(host: Host, seconds: float) -> list[str]:
-    """End what still runs and take away everything the cluster left on the machine; return what that was.
-
-    Data in the state directory stays. Processes get `seconds` to end by themselves.
-    """
-    before = remembered(host)
-    done = [f"processes ({count})"] if (count := end_processes(lambda: processes(host), seconds)) else []
-    _remove_container_traces(host)
-    points = mounts.under(mounts.parse(mounts.MOUNTINFO.read_text()), [host.state_dir, host.run_dir])
-    for point in points:
-        mounts.unmount(point)
-    done += [f"mounts ({len(points)})"] if points else []
-    if before and before.boot_id == boot_id():
-        # A pod's own end of its device, and so the other one, can outlive the pod by the sockets it left.
-        for device in [*pod_devices(ROUTES.read_text(), host.pod_cidr), host.device]:
-            if _delete_device(device):
-                done.append(f"device {device}")
-        if _ip("route", "show", "type", "unreachable", host.pod_cidr):
-            _ip("route", "delete", "unreachable", host.pod_cidr)
-            done.append(f"route to {host.pod_cidr}")
-        done += _remove_rules(host, before)
-        done += [f"kernel settings ({', '.join(names)})"] if (names := sysctls.restore(before.sysctls)) else []
-    if _until(lambda: cgroups.remove(host.cgroup, cgroups.hierarchies(), before.controllers if before else ())):
-        done.append(f"control group {host.cgroup}")
-    if host.run_dir.exists():
-        shutil.rmtree(host.run_dir)
-        _remove_if_empty(host.run_dir.parent)
-        done.append(str(host.run_dir))
-    _memory(host).unlink(missing_ok=True)
-    return done
-
-
 def pod_devices(table: str, pod_cidr: str) -> list[str]:
     """The devices that the text of /proc/net/route leads to pods by."""
     network = ipaddress.IPv4Network(pod_cidr)
@@ -141,12 +165,12 @@ def pod_devices(table: str, pod_cidr: str) -> list[str]:
     return sorted(device for device in found if device.startswith("veth"))
 
 
-def _delete_device(name: str) -> bool:
+def delete_device(name: str) -> bool:
     """Delete a device; False where it is gone already, which the end of a pod may bring about meanwhile."""
     if not has_device(name):
         return False
     try:
-        _ip("link", "delete", name)
+        ip("link", "delete", name)
     except PlatformError:
         if has_device(name):
             raise
@@ -201,9 +225,13 @@ def _proportional(pids: Iterable[int]) -> int:
 
 
 def end_processes(find: Callable[[], set[int]], seconds: float) -> int:
-    """End the processes that `find` returns, by force those that live after `seconds`; return how many they were."""
+    """End the processes that `find` returns, by force those that live after `seconds`; return how many they were.
+
+    0 seconds: by force at once.
+    """
     first = found = find()
-    _signal(found, signal.SIGTERM)
+    if seconds:
+        _signal(found, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while found and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -231,17 +259,20 @@ def _remove_rules(host: Host, before: Before) -> list[str]:
     for program in iptables.FAMILIES:
         payload = iptables.removal(saved_rules(program), host.network, host.pod_cidr, before.chains[program])
         if payload:
-            _restore_rules(host, program, payload, "Removing the cluster's iptables rules")
+            restore_rules(host, program, payload, "Removing the cluster's iptables rules")
             done.append(f"{program} chains ({payload.count('-X ')})")
         for table in iptables.abandoned(saved_rules(program), before.chains[program]):
             _delete_table(iptables.FAMILIES[program], table)
+    if [family for family in POLICY_FAMILIES if _delete_table(family, host.network)]:
+        done.append("the table of NetworkPolicies")
     return done
 
 
-def _restore_rules(host: Host, program: str, payload: str, what: str) -> None:
+def restore_rules(host: Host, program: str, payload: str, what: str) -> None:
+    """Add and remove rules as `payload` says; `what` is for messages."""
     order = host.state_dir / f"{program}.rules"
     write_file(order, payload)
-    run([f"{program}-restore", "--noflush", order], what=what)
+    run([f"{program}-restore", "--wait", "--noflush", order], what=what)
     order.unlink()
 
 
@@ -250,10 +281,12 @@ def saved_rules(program: str) -> str:
     return run([f"{program}-save"], what="Reading iptables")
 
 
-def _delete_table(family: str, table: str) -> None:
-    """Delete an empty table that the cluster's rules brought into being (with the older iptables it stays, empty)."""
-    if f"table {family} {table}" in run(["nft", "list", "tables"], what="Reading nftables").splitlines():
-        run(["nft", "delete", "table", family, table], what="Removing the cluster's iptables tables")
+def _delete_table(family: str, table: str) -> bool:
+    """Delete a table that the cluster brought into being (with the older iptables an empty one stays); was it there?"""
+    found = f"table {family} {table}" in run(["nft", "list", "tables"], what="Reading nftables").splitlines()
+    if found:
+        run(["nft", "delete", "table", family, table], what="Removing the cluster's tables of rules")
+    return found
 
 
 def _remove_container_traces(host: Host) -> None:
@@ -262,28 +295,26 @@ def _remove_container_traces(host: Host) -> None:
         shim = Path(address.read_text().removeprefix("unix://"))
         if shim.parent == SHIM_SOCKETS:
             shim.unlink(missing_ok=True)
-    _remove_if_empty(SHIM_SOCKETS)
-    _remove_if_empty(SHIM_SOCKETS.parent)
     for sandbox in host.state_dir.glob("containerd/io.containerd.grpc.v1.cri/sandboxes/*"):
         for result in CNI_RESULTS.glob(f"*-{sandbox.name}-*"):
             result.unlink(missing_ok=True)
-    for directory in (CNI_RESULTS, CNI_RESULTS.parent):
-        _remove_if_empty(directory)
-    if LOG_LINKS.is_dir():
-        for link in LOG_LINKS.iterdir():
-            if link.is_symlink() and str(link.readlink()).startswith(f"{host.state_dir}/"):
-                link.unlink()
-        _remove_if_empty(LOG_LINKS)
+    for link in LOG_LINKS.iterdir() if LOG_LINKS.is_dir() else ():
+        if link.is_symlink() and str(link.readlink()).startswith(f"{host.state_dir}/"):
+            link.unlink()
+    if not host.workers_dir.exists():  # other nodes have mounts of their own over these, which would go with them
+        for directory in (SHIM_SOCKETS, SHIM_SOCKETS.parent, CNI_RESULTS, CNI_RESULTS.parent, LOG_LINKS):
+            remove_if_empty(directory)
 
 
-def _remove_if_empty(directory: Path) -> None:
+def remove_if_empty(directory: Path) -> None:
+    """Remove a directory that is there and has nothing in it."""
     try:
         directory.rmdir()
     except OSError:
         return
 
 
-def _until(action: Callable[[], bool], seconds: float = 10) -> bool:
+def until(action: Callable[[], bool], seconds: float = 10) -> bool:
     """Repeat an action while the kernel says that something is still busy."""
     deadline = time.monotonic() + seconds
     while True:
@@ -303,5 +334,6 @@ def _remember(host: Host, before: Before) -> None:
     write_file(_memory(host), json.dumps(asdict(before), indent=1))
 
 
-def _ip(*arguments: str) -> str:
+def ip(*arguments: str) -> str:
+    """What the program `ip` prints."""
     return run(["ip", *arguments], what="Setting up the node's network")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}  # each program and the family that nftables calls its tables by
@@ -68,6 +68,42 @@ def addition(saved: str, network: str, service_cidr: str) -> str:
     return "".join(f"{line}\n" for line in ("*filter", *chain, rule, "COMMIT"))
 
 
+def passage(network: str, device: str, address: str, inside: Iterable[str]) -> dict[str, list[str]]:
+    """The rules, by table, that let a node's packets pass this machine by `device`, whatever else may not.
+
+    What the node at `address` sends to the networks `inside` keeps its sender; elsewhere nobody knows the way back.
+    """
+    comment = f'-m comment --comment "name: \\"{network}\\" id: \\"node\\""'
+    return {
+        "filter": [f"-A FORWARD -{way} {device} {comment} -j ACCEPT" for way in "io"],
+        "nat": [
+            *(f"-A POSTROUTING -s {address}/32 -d {known} {comment} -j RETURN" for known in inside),
+            f"-A POSTROUTING -s {address}/32 {comment} -j MASQUERADE",
+        ],
+    }
+
+
+def missing(saved: str, wanted: Mapping[str, Iterable[str]]) -> str:
+    """Input for `iptables-restore --noflush` that adds rules that are not there; rules of filter come before others."""
+    present = {(table.name, f"-A {chain} {rule}") for table in parse(saved) for chain, rule in table.rules}
+    payload: list[str] = []
+    for table, rules in wanted.items():
+        absent = [rule for rule in rules if (table, rule) not in present]
+        if absent and table == "filter":  # before rules of others that drop
+            absent = [rule.replace("-A ", "-I ", 1) for rule in absent]
+        payload += [f"*{table}", *absent, "COMMIT"] if absent else []
+    return "".join(f"{line}\n" for line in payload)
+
+
+def revocation(saved: str, network: str) -> str:
+    """Input for `iptables-restore --noflush` that removes the rules whose comments name `network`, and nothing else."""
+    payload: list[str] = []
+    for table in parse(saved):
+        rules = [f"-D {chain} {rule}" for chain, rule in table.rules if _names(rule, network)]
+        payload += [f"*{table.name}", *rules, "COMMIT"] if rules else []
+    return "".join(f"{line}\n" for line in payload)
+
+
 def removal(saved: str, network: str, pod_cidr: str, kept: Iterable[str]) -> str:
     """Input for `iptables-restore --noflush` that removes what the cluster made ("" when there is nothing).
 
@@ -98,19 +134,16 @@ def _removal(
     def new(chain: str) -> bool:
         return f"{table.name}/{chain}" not in kept
 
-    def named_ours(rule: str) -> bool:
-        return re.search(rf'name: \\?"{re.escape(network)}\\?" id:', rule) is not None
-
     own = {chain for chain in table.chains if chain.startswith("KUBE-") and new(chain)}
     own |= {
         target
         for _, rule in table.rules
-        if named_ours(rule) and (target := _target(rule)).startswith("CNI-") and target not in SHARED_CHAINS
+        if _names(rule, network) and (target := _target(rule)).startswith("CNI-") and target not in SHARED_CHAINS
     }
     own &= set(table.chains)
 
     def ours(chain: str, rule: str) -> bool:
-        by_name = chain in own or _target(rule) in own or named_ours(rule)
+        by_name = chain in own or _target(rule) in own or _names(rule, network)
         return by_name or (chain == "CNI-FORWARD" and _within(rule, pods))
 
     shared = {chain for chain in table.chains if chain in SHARED_CHAINS and new(chain)}
@@ -133,6 +166,10 @@ def _removal(
 def _target(rule: str) -> str:
     match = JUMP.search(f" {rule}")
     return match.group(1) if match else ""
+
+
+def _names(rule: str, network: str) -> bool:
+    return re.search(rf'name: \\?"{re.escape(network)}\\?" id:', rule) is not None
 
 
 def _names_a_pod(rule: str) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import host as machine
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import supervisor as supervision
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import worker
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.files import make_directory, write_file
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.probes import Probe
-from ansible_collections.mlops.platform.plugins.module_utils.process import run
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUNTIME = "containerd"  # the process that must not stop before the pods have ended
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Lifecycle:
-    """The processes of one cluster under their own supervisord."""
+    """The processes of one node, with the control plane if it has that, under their own supervisord."""
 
     def __init__(self, host: machine.Host, log_dir: Path, stop_seconds: float, say: Say) -> None:
         self._host = host
@@ -57,7 +57,7 @@ class Lifecycle:
 
     def would_start(self, steps: Sequence[Step]) -> list[str]:
         """The programs that `start` would start now, because they do not run or run with other settings."""
-        if not self._supervisor.alive():
+        if not self._supervisor.alive() or self._host.outdated:
             return [step.program.name for step in steps]
         states = self._supervisor.states()
         return [
@@ -71,8 +71,11 @@ class Lifecycle:
 
         `node`: the steps are the whole cluster, for which the machine must be prepared and in which nothing else runs.
         """
+        if node and self._supervisor.alive() and self._host.outdated:
+            self._say("it runs with settings that cannot change while it runs")
+            self.stop()
         swept = [] if self._supervisor.alive() else self._start_supervisor()
-        prepared = machine.prepare(self._host) if node else False
+        prepared = self._host.prepare() if node else False
         for step in steps:
             self._configure(step)
         if node:
@@ -93,10 +96,6 @@ class Lifecycle:
                 self._say(f"{step.program.name} is ready after {waited:.1f} s ({number} of {len(steps)})")
         return Outcome(swept, started, prepared)
 
-    def present(self) -> bool:
-        """Whether anything of the cluster runs or was left on the machine."""
-        return self._host.run_dir.exists() or machine.remembered(self._host) is not None
-
     def stop(self) -> list[str]:
         """Stop everything, the pods before what serves them, and clean the machine; return what was done."""
         stopped = []
@@ -109,7 +108,14 @@ class Lifecycle:
                 stopped.append(name)
                 self._say(f"{name} has stopped")
             self._supervisor.shutdown()
-        return [*stopped, *machine.sweep(self._host, self._stop_seconds)]
+        for left in worker.left_over(self._host.workers_dir):
+            self._say(f"{left.run_dir.name} is still there, and ends, too")
+            stopped += left.sweep(self._stop_seconds)
+        return [*stopped, *self._host.sweep(self._stop_seconds)]
+
+    def kill(self) -> int:
+        """End all processes at once, as a power cut does; return how many they were. Nothing is cleaned up."""
+        return machine.end_processes(lambda: machine.processes(self._host), 0)
 
     @property
     def _programs_dir(self) -> Path:
@@ -121,7 +127,11 @@ class Lifecycle:
 
     def _start_supervisor(self) -> list[str]:
         """Clean up what a killed cluster or a power cut left, then start supervisord; return what was cleaned."""
-        swept = machine.sweep(self._host, self._stop_seconds)
+        swept: list[str] = []
+        for left in worker.left_over(self._host.workers_dir):
+            if not machine.processes(left):  # it ended with the control plane
+                swept += left.sweep(self._stop_seconds)
+        swept += self._host.sweep(self._stop_seconds)
         if swept:
             self._say(f"cleaned up after a cluster that did not end properly: {', '.join(swept)}")
         executable = Path(sys.prefix) / "bin" / "supervisord"
@@ -133,7 +143,7 @@ class Lifecycle:
         config = self._host.run_dir / "supervisord.conf"
         write_file(config, supervision.daemon_config(self._host.run_dir, self._log_dir))
         environment = {"PATH": PATH, "HOME": str(Path.home()), supervision.MARKER: str(self._host.run_dir)}
-        run([executable, "-c", config], what="Starting supervisord", env=environment)
+        self._host.launch([executable, "-c", config], environment)
         deadline = time.monotonic() + 20
         while not self._supervisor.alive():
             if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a cluster wants of its machine, and everything for which the machine cannot give it."""
+"""What a node wants of its machine, and everything for which the machine cannot give it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import host as marks
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster import preflight
 from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.host import Host
+from ansible_collections.mlops.platform.plugins.module_utils.local_cluster.worker import Worker
 
 MADE_WITH = "cluster.json"  # the settings that are in the cluster's data and cannot change any more
 RESOLVERS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
@@ -22,7 +23,7 @@ class Machine:
     """What a cluster wants of its machine.
 
     `packages` are Debian's, each with its program; `ports`, `networks` and `unchangeable` are by the names of their
-    variables.
+    variables; `pods` is the network of the addresses that the node's own pods get.
     """
 
     host: Host
@@ -32,10 +33,11 @@ class Machine:
     unchangeable: Mapping[str, str]
     memory_mib: int
     disks: Sequence[preflight.Disk]
+    pods: str
 
 
 def problems(machine: Machine) -> list[str]:
-    """Everything for which this machine cannot run the cluster, a sentence each. Changes nothing."""
+    """Everything for which this machine cannot run the node, a sentence each. Changes nothing."""
     found = preflight.platform_problems()
     if found:
         return found
@@ -50,10 +52,13 @@ def problems(machine: Machine) -> list[str]:
     owners, ours = preflight.socket_owners(used), marks.processes(host) if used else set()
     found += preflight.port_problems(machine.ports, listening, owners, ours)
 
-    if marks.remembered(host) is None:  # else the routes and rules are the cluster's own
+    here = preflight.routes(Path("/proc/net/route").read_text())
+    found += preflight.overlap_problems(machine.networks, [] if host.prepared else here)
+    if machine.networks:  # those of the control plane, from whose namespace this looks
+        found += preflight.stray_problems(here, host.pod_cidr, machine.pods)
+    if not host.prepared and not isinstance(host, Worker):  # else the routes and rules are the cluster's own
         if marks.has_device(host.device):
             found.append(f"the machine already has a network device {host.device}: set local_cluster_device")
-        found += preflight.overlap_problems(machine.networks, preflight.routes(Path("/proc/net/route").read_text()))
         if "iptables" not in preflight.missing_packages(machine.packages):
             neighbour = preflight.neighbour_problem(marks.saved_rules("iptables"))
             found += [neighbour] if neighbour else []

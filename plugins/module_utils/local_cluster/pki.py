@@ -143,18 +143,21 @@ def ensure_pki(
     now: datetime,
     valid: timedelta,
     renew: timedelta,
+    pairs: Path | None = None,
     dry_run: bool = False,
 ) -> dict[str, str]:
     """Make every authority, identity and key file in `directory`; return what was written and why.
 
-    Files: `<authority>.pem` (key and certificate), `<authority>.crt`, `<identity>.pem`, `service-account.pem`
-    (signs tokens), `encryption.yml` (encrypts Secrets at rest). The last two are made once and kept for ever.
+    Files: `<authority>.pem` (key and certificate), `<authority>.crt`, `<identity>.pem` (in `pairs` if that is given),
+    `service-account.pem` (signs tokens), `encryption.yml` (encrypts Secrets at rest). The last two are made once and
+    kept for ever.
     """
     written: dict[str, str] = {}
     issuers: dict[str, Pair] = {}
+    pairs = pairs or directory
 
-    def store(name: str, content: bytes, why: str, mode: int = 0o600) -> None:
-        if write_file(directory / name, content, mode=mode, dry_run=dry_run):
+    def store(name: str, content: bytes, why: str, mode: int = 0o600, folder: Path = directory) -> None:
+        if write_file(folder / name, content, mode=mode, dry_run=dry_run):
             written[name] = why
 
     for name in authorities:
@@ -169,9 +172,9 @@ def ensure_pki(
 
     for name, identity in identities.items():
         authority = issuers[identity.authority]
-        reason = why_replace(read_pair(directory / f"{name}.pem"), identity, authority, now, renew)
+        reason = why_replace(read_pair(pairs / f"{name}.pem"), identity, authority, now, renew)
         if reason:
-            store(f"{name}.pem", issue(identity, authority, now, valid).pem, reason)
+            store(f"{name}.pem", issue(identity, authority, now, valid).pem, reason, folder=pairs)
 
     if not (directory / "service-account.pem").exists():
         store("service-account.pem", key_pem(new_key()), "missing")

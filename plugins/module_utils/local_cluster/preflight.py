@@ -101,6 +101,22 @@ def overlap_problems(wanted: Mapping[str, str], existing: Iterable[Route]) -> li
     return problems
 
 
+def stray_problems(existing: Iterable[Route], pod_cidr: str, own: str) -> list[str]:
+    """Which pods of a node that runs have addresses that now are other nodes': it was started with other settings."""
+    pods, part = ipaddress.IPv4Network(pod_cidr), ipaddress.IPv4Network(own)
+    stray = [
+        str(route.network.network_address)
+        for route in existing
+        if route.device.startswith("veth") and route.network.subnet_of(pods) and not route.network.subnet_of(part)
+    ]
+    if not stray:
+        return []
+    return [
+        f"pods of the control plane have addresses outside of {part}, its part of the pods' network "
+        f"({', '.join(stray[:3])}{', ...' if stray[3:] else ''}): stop the cluster first (make down)"
+    ]
+
+
 def listeners(tables: Sequence[str]) -> dict[int, str]:
     """The inode of a listening socket for each TCP port, from the texts of /proc/net/tcp and /proc/net/tcp6."""
     found: dict[int, str] = {}

@@ -28,6 +28,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.registry imp
     broken_promises,
 )
 from ansible_collections.mlops.platform.plugins.module_utils.models.release import ANNOTATION
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.capacity import Served
 
 RECORD = "model.json"
 """The key of a model's ConfigMap: what was asked for, so that it can be validated without the inventory."""
@@ -50,6 +51,11 @@ class Record:
 def component_name(model: str) -> str:
     """How a run calls a model: as a host of its own, beside the components."""
     return f"model-{service_name(model)}"
+
+
+def served(settings: Settings, serving: Serving) -> Served:
+    """The pods of a model, as whoever counts what fits where knows them."""
+    return Served(serving.namespace, component_name(settings.name), inference_service.pods(settings, serving))
 
 
 def component(settings: Settings, serving: Serving, mlflow: Mapping[str, Any], version: str) -> Component:

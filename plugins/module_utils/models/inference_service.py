@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import SPEC_HASH, Manifest, digest
 from ansible_collections.mlops.platform.plugins.module_utils.models.registry import ModelVersion
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs import Pods, requests_of
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
@@ -73,8 +74,8 @@ class Serving:
     `standard`: KServe makes Deployments itself; else Knative Services, which the Service `knative_gateway` {name,
     namespace, port} leads requests to. `labels` are put on all InferenceServices. `edge` is what checks of the edge
     have in common (`service` {name, namespace} of the Gateway, `listener`, `issuer`, `openshift`), empty where there is
-    none. `inputs` is where models log what they are given: {uri, endpoint_url, region, secret, authorities}, `secret`
-    "" where nobody has said who may write there.
+    none. `room_checked`: there are no more nodes than there are now. `inputs` is where models log what they are given:
+    {uri, endpoint_url, region, secret, authorities}, `secret` "" where nobody has said who may write there.
     """
 
     namespace: str = "models"
@@ -100,6 +101,7 @@ class Serving:
     )
     edge: Mapping[str, Any] = field(default_factory=dict)
     request_seconds: int = 300
+    room_checked: bool = True
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -215,6 +217,18 @@ def _placement(settings: Settings, serving: Serving) -> dict[str, Any]:
         **({"tolerations": tolerations} if tolerations else {}),
         **({"priorityClassName": serving.priority_class} if serving.priority_class else {}),
     }
+
+
+def pods(settings: Settings, serving: Serving) -> Pods:
+    """The pods that a model has at least once it is served, for whoever counts what fits where."""
+    placement = _placement(settings, serving)
+    return Pods(
+        owner=f"the model {settings.name}",
+        count=max(1, least_replicas(settings, serving)),
+        requests=requests_of({"containers": [{"resources": _resources(settings, serving)}]}),
+        node_selector=placement.get("nodeSelector", {}),
+        tolerations=placement.get("tolerations", []),
+    )
 
 
 def _resources(settings: Settings, serving: Serving) -> dict[str, Any]:

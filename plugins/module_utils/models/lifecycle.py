@@ -37,6 +37,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.registry imp
     pinned,
     resolve,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.models.room import refuse_homeless
 from ansible_collections.mlops.platform.plugins.module_utils.report import write
 from ansible_collections.mlops.platform.plugins.module_utils.waiting import Progress, Waker
 
@@ -107,6 +108,7 @@ class Model:
             rendering.message = f"version {version.version}, {known.rows} rows predicted in-process"
         component = self._component(version.version)
         manifests = deploy.objects(version, self.record, self.serving)
+        refuse_homeless(self.cluster, self.settings, self.serving, service, manifests)
         with events.phase(self.name, "apply", of=len(manifests)) as applying:
             objects = engine.provision(self.cluster, component, manifests, self.say, self.check_mode)
             applying.message = objects.summary()

@@ -44,6 +44,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.models.release impo
     resumed,
     under_way,
 )
+from ansible_collections.mlops.platform.plugins.module_utils.models.room import refuse_homeless
 from ansible_collections.mlops.platform.plugins.module_utils.models.verdict import Answer, Finding
 
 ACTIVATOR = "activator-service"
@@ -138,6 +139,9 @@ class Releasing:
                 with events.phase(model.name, "render") as rendering:
                     versions = self._versions(access, tracking, candidate, stable, found)
                     rendering.message = f"versions {', '.join(versions.known)} predicted in-process"
+                if not found:
+                    made = deploy.objects(versions.known[candidate.version], model.record, model.serving)
+                    refuse_homeless(model.cluster, model.settings, model.serving, service, made)
                 if not model.check_mode:
                     self._play(access, versions, candidate.version, stable, found)
             told = self._aliases(tracking, access, stable, candidate.version)

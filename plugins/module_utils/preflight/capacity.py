@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import COMPONENT_LABEL
@@ -16,6 +16,10 @@ STARTING = "node.kubernetes.io/not-ready"
 """The taint of a node that has just been started; it goes away by itself."""
 ENDED = ("Succeeded", "Failed")
 GIBIBYTE = 1024**3
+LESS = "platform_profile: minimal requests less, or set the components' *_resources and *_replicas"
+MORE_DEVICES = "let fewer pods ask for it, or give more nodes to the group gpu_nodes"
+ROUNDING = 1e-9
+"""What is lost in sums of CPUs as binary fractions."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Node:
     allocatable: Amounts
     free: Amounts
 
+    def fits(self, requests: Amounts) -> int:
+        """How many pods with these requests (one of `pods` at least), and no others, have room here."""
+        fit = (int(self.free.get(name, 0.0) / value + ROUNDING) for name, value in requests.items() if value)
+        return max(0, min(fit))
+
     def takes(self, pods: Pods) -> bool:
         """Whether the scheduler may put such a pod here, however full the node is."""
         selected = all(self.labels.get(key) == value for key, value in pods.node_selector.items())
@@ -38,56 +47,130 @@ class Node:
         )
 
 
+@dataclass(frozen=True)
+class Demand:
+    """Pods that somebody asks for: who it is, and what can be said instead."""
+
+    who: str
+    pods: Pods
+    instead: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """The pods of a model, with the namespace and the component's label by which they are known."""
+
+    namespace: str
+    component: str
+    pods: Pods
+
+
+def demands(needed: Iterable[Needs], models: Iterable[Served] = ()) -> list[Demand]:
+    """All that is asked for, by components and by models."""
+    found = [
+        Demand(item.component, pods, f"allowed is less ({item.component}_resources)")
+        for item in needed
+        for pods in item.pods
+    ]
+    return found + [
+        Demand(item.component, item.pods, "allowed is less (its resources and min_replicas in platform_models)")
+        for item in models
+    ]
+
+
 def nodes_with_room(
-    nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]], ours: Container[tuple[str, str]]
+    nodes: Iterable[Mapping[str, Any]],
+    pods: Iterable[Mapping[str, Any]],
+    ours: Container[tuple[str, str]],
+    changes: Iterable[Mapping[str, Any]] = (),
 ) -> list[Node]:
-    """Nodes of a cluster. Pods of `ours`, (namespace, component), do not count: they are what is provisioned anew."""
+    """Nodes of a cluster, with `changes` as the run will make them: {name, labels, taints, resources}.
+
+    Pods of `ours`, (namespace, component), do not count: they are what is provisioned anew.
+    """
     used: dict[str, Amounts] = {}
     for pod in pods:
         metadata, place = pod["metadata"], (pod.get("spec") or {}).get("nodeName")
         component = (metadata.get("labels") or {}).get(COMPONENT_LABEL, "")
         ended = (pod.get("status") or {}).get("phase") in ENDED
         if place and not ended and (metadata.get("namespace", ""), component) not in ours:
-            sums = used.setdefault(place, {})
-            for name, value in requests_of(pod["spec"]).items():
-                sums[name] = sums.get(name, 0.0) + value
-    return [_node(node, used.get(node["metadata"]["name"], {})) for node in nodes]
+            _add(used.setdefault(place, {}), requests_of(pod["spec"]))
+    changed = {change["name"]: change for change in changes}
+    return [
+        _node(node, used.get(node["metadata"]["name"], {}), changed.get(node["metadata"]["name"])) for node in nodes
+    ]
 
 
-def problems(needed: Sequence[Needs], nodes: Sequence[Node]) -> list[str]:
-    """Which pods no node could take, and which resource is not enough for all of them together."""
+def problems(wanted: Sequence[Demand], nodes: Sequence[Node]) -> list[str]:
+    """Which pods no node could take, which do not all fit one by one, and what is not enough for all together.
+
+    What is said is certain: there may be more that does not fit, but nothing that does is refused.
+    """
     lines: list[str] = []
+    single: dict[tuple[str, ...], list[str]] = {}
     totals: dict[tuple[str, ...], Amounts] = {}
-    for item in needed:
-        for pods in item.pods:
-            places = [node for node in nodes if node.takes(pods)]
-            if not places and pods.count:
-                lines.append(f"{item.component}: no node takes the pods of {pods.owner}: {_constraints(pods)}")
-            elif places and (lack := _lack(pods.requests, places)):
-                less = f"allowed is less ({item.component}_resources)"
-                lines.append(f"{item.component}: a pod of {pods.owner} requests {lack}: {less}")
-            lasts = places and not pods.owner.startswith("Job ")
-            sums = totals.setdefault(tuple(node.name for node in places), {}) if lasts else {}
-            for name, value in pods.requests.items():
-                sums[name] = sums.get(name, 0.0) + value * (pods.count or len(places))
-    return lines + _together(totals, nodes)
+    left, crowded = _beside_daemons(wanted, nodes)
+    for item in wanted:
+        pods = item.pods
+        places = [node for node in left if node.takes(pods)]
+        if not places and pods.count:
+            lines.append(f"{item.who}: no node takes the pods of {pods.owner}: {_constraints(pods)}")
+        elif pods.count and (lack := _lack(pods.requests, places)):
+            lines.append(f"{item.who}: a pod of {pods.owner} requests {lack}: {item.instead}")
+        elif pods.count > (fit := sum(node.fits(pods.requests) for node in places)) and places:
+            where = ", ".join(f"{node.fits(pods.requests)} on {node.name}" for node in places)
+            line = f"{item.who}: of {pods.count} pods of {pods.owner} {fit} fit ({where}): {item.instead}"
+            single.setdefault(tuple(node.name for node in places), []).append(line)
+        lasts = places and not pods.owner.startswith("Job ")
+        sums = totals.setdefault(tuple(node.name for node in places), {}) if lasts else {}
+        _add(sums, pods.requests, pods.count or len(places))
+    together = _together(totals, nodes)
+    # What is not enough for all of them need not be said of each.
+    lines += [line for places, found in single.items() if places not in together for line in found]
+    return crowded + lines + [line for found in together.values() for line in found]
 
 
-def _together(totals: Mapping[tuple[str, ...], Amounts], nodes: Sequence[Node]) -> list[str]:
-    """Resources of which the pods that may go to the same nodes request more than is free there."""
+def _beside_daemons(wanted: Sequence[Demand], nodes: Sequence[Node]) -> tuple[list[Node], list[str]]:
+    """The nodes with what is left of them beside the pods that run on every node, and where those do not fit."""
     lines: list[str] = []
-    for places, sums in totals.items():
+    left: list[Node] = []
+    for node in nodes:
+        free = dict(node.free)
+        for item in wanted:
+            if item.pods.count or not node.takes(item.pods):
+                continue
+            if lack := _lack(item.pods.requests, [replace(node, free=free)]):
+                lines.append(f"{item.who}: the pod of {item.pods.owner} on {node.name} requests {lack}: {item.instead}")
+            _add(free, item.pods.requests, -1)
+        left.append(replace(node, free=free))
+    return left, lines
+
+
+def _together(totals: Mapping[tuple[str, ...], Amounts], nodes: Sequence[Node]) -> dict[tuple[str, ...], list[str]]:
+    """Resources of which the pods that may go to some nodes, and nowhere else, request more than is free there."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for places in totals:
         here = [node for node in nodes if node.name in places]
+        sums: Amounts = {}
+        for others, amounts in totals.items():
+            if set(others) <= set(places):
+                _add(sums, amounts)
         for name, value in sorted(sums.items()):
             free = sum(node.free.get(name, 0.0) for node in here)
             if value > free:
                 everything = sum(node.allocatable.get(name, 0.0) for node in here)
-                lines.append(
+                some = f" ({', '.join(places)})" if len(here) < len(nodes) else ""
+                line = (
                     f"all pods together request {shown(name, value)}; {shown(name, free)} of "
-                    f"{shown(name, everything)} are free on {len(here)} node{'s' if len(here) > 1 else ''}: "
-                    "platform_profile: minimal requests less, or set the components' *_resources and *_replicas"
+                    f"{shown(name, everything)} are free on {len(here)} node{'s' if len(here) > 1 else ''}{some}: "
                 )
+                lines.setdefault(places, []).append(line + (MORE_DEVICES if "/" in name else LESS))
     return lines
+
+
+def _add(sums: Amounts, amounts: Amounts, times: int = 1) -> None:
+    for name, value in amounts.items():
+        sums[name] = sums.get(name, 0.0) + value * times
 
 
 def shown(name: str, value: float) -> str:
@@ -97,14 +180,18 @@ def shown(name: str, value: float) -> str:
     return f"{value:g} CPUs" if name == "cpu" else f"{value:g} {name}"
 
 
-def _node(node: Mapping[str, Any], used: Amounts) -> Node:
+def _node(node: Mapping[str, Any], used: Amounts, change: Mapping[str, Any] | None) -> Node:
     status, spec, metadata = node.get("status") or {}, node.get("spec") or {}, node["metadata"]
     has = {name: float(amount(value) or 0) for name, value in (status.get("allocatable") or {}).items()}
-    taints = list(spec.get("taints") or [])
+    taints, labels = list(spec.get("taints") or []), dict(metadata.get("labels") or {})
+    if change:
+        has |= {name: float(number) for name, number in change["resources"].items()}
+        labels |= change["labels"]
+        taints += [taint for taint in change["taints"] if taint not in taints]
     if spec.get("unschedulable"):
         taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     free = {name: value - used.get(name, 0.0) for name, value in has.items()}
-    return Node(metadata["name"], metadata.get("labels") or {}, taints, has, free)
+    return Node(metadata["name"], labels, taints, has, free)
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:

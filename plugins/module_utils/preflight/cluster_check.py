@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.mlops.platform.plugins.module_utils.cluster import ApiError, Cluster, Object, Objects
 from ansible_collections.mlops.platform.plugins.module_utils.errors import PlatformError
 from ansible_collections.mlops.platform.plugins.module_utils.manifests import is_custom
 from ansible_collections.mlops.platform.plugins.module_utils.preflight import capacity, permissions
+from ansible_collections.mlops.platform.plugins.module_utils.preflight.capacity import Served
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats import amount
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.needs import Claim, Needs
 from ansible_collections.mlops.platform.plugins.module_utils.preflight.values import nearest
@@ -53,27 +55,38 @@ class Survey:
     unchecked: list[str] = field(default_factory=list)
 
 
-def survey(cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room: bool) -> Survey:
+def survey(
+    cluster: Cluster, needed: Sequence[Needs], *, provisions: bool, room: bool, models: Sequence[Served] = ()
+) -> Survey:
     """Hold a cluster against the needs of all components: kinds, permissions, and where it `provisions` the rest.
 
-    `room` says whether the pods must fit on the nodes that are there. What the user may not list stays unchecked.
+    `room` says whether the pods, and those of `models`, must fit on the nodes that there are. What the user may not
+    list stays unchecked.
     """
     found = Survey()
     _ = cluster.resources  # once, before the threads
-    checks = [*CHECKS, _room] if room else CHECKS
+    checks = {_words(check): check for check in CHECKS}
+    if room:
+        checks[_words(_room)] = partial(_room, models=models)
     with ThreadPoolExecutor(8) as pool:
         allowed = pool.submit(_permissions, cluster, needed, provisions)
-        results = [(check, pool.submit(check, cluster, needed)) for check in checks] if provisions else []
+        asked = checks.items() if provisions else ()
+        results = [(name, pool.submit(check, cluster, needed)) for name, check in asked]
         found.problems += allowed.result()
-        for check, result in results:
+        for name, result in results:
             try:
                 found.problems += result.result()
             except ApiError as error:
                 if error.status != 403:
                     raise
-                found.unchecked.append(f"{check.__name__.strip('_').replace('_', ' ')}: {error}")
+                found.unchecked.append(f"{name}: {error}")
     found.problems += _same_objects(needed)
     return found
+
+
+def _words(check: Callable[..., list[str]]) -> str:
+    """What a check is called when it could not be made."""
+    return check.__name__.strip("_").replace("_", " ")
 
 
 def _permissions(cluster: Cluster, needed: Sequence[Needs], provisions: bool) -> list[str]:
@@ -284,13 +297,27 @@ def _priority_classes(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
     ]
 
 
-def _room(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
-    """Whether the pods fit."""
+def _changed_nodes(cluster: Cluster, needed: Sequence[Needs]) -> list[str]:
+    """Nodes that a component changes and that are not there."""
+    wanted = [(item.component, str(node["name"])) for item in needed for node in item.nodes]
+    known = sorted(item["metadata"]["name"] for item in cluster.list("v1", "Node")) if wanted else []
+    there = f"(the cluster has {', '.join(known)}; gpu_node_name)"
+    return [
+        f"{component}: there is no node {name!r}{nearest(name, known)} {there}"
+        for component, name in wanted
+        if name not in known
+    ]
+
+
+def _room(cluster: Cluster, needed: Sequence[Needs], models: Sequence[Served]) -> list[str]:
+    """Whether the pods fit on the nodes as they will be."""
     ours = {(space, item.component) for item in needed for space in item.namespaces}
+    ours |= {(item.namespace, item.component) for item in models}
+    changes = [node for item in needed for node in item.nodes]
     query: dict[str, object] = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
     pods: dict[str, Any] = cluster.request("GET", "/api/v1/pods", query=query)
-    nodes = capacity.nodes_with_room(cluster.list("v1", "Node"), pods["items"], ours)
-    return capacity.problems(needed, nodes)
+    nodes = capacity.nodes_with_room(cluster.list("v1", "Node"), pods["items"], ours, changes)
+    return capacity.problems(capacity.demands(needed, models), nodes)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -302,5 +329,6 @@ CHECKS: tuple[Check, ...] = (
     _secrets,
     _node_ports,
     _priority_classes,
+    _changed_nodes,
 )
 """What is asked besides permissions and room, where components are provisioned."""

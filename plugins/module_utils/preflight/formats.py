@@ -24,6 +24,7 @@ Format = Callable[[Any], Iterator[Fault]]
 
 MEBIBYTE = 1024**2
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+LABEL_VALUE = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?"
 # The grammar of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)(m|k|[MGTPE]|[KMGTPE]i|[eE][+-]?\d+)?")
@@ -193,6 +194,10 @@ FORMATS: dict[str, Format] = {
         "an image reference: [registry/]name[:tag][@sha256:...]",
         500,
     ),
+    "label_key": _pattern(
+        rf"({LABEL}(\.{LABEL})*/)?{LABEL_VALUE}", "the key of a label: a name, or domain/name, such as nvidia.com/gpu"
+    ),
+    "label_value": _pattern(rf"({LABEL_VALUE})?", "the value of a label: 1 to 63 letters, digits, -, _ and .", 63),
     "mail_address": _pattern(r"[^@\s]+@[^@\s]+", "an address: name@domain"),
     "network_or_primary": _network_or_primary,
     "number": _between(0, None, "a number"),

@@ -24,6 +24,8 @@ from ansible_collections.mlops.platform.plugins.module_utils.preflight.formats i
 
 Amounts = dict[str, float]
 """Amounts by resource: cpu in cores, memory in bytes, others in pieces."""
+GPU_NODES = "gpu_nodes"
+"""The type of the step that changes nodes (module_utils/configure/gpu.py)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Needs:
     namespace); `definitions` are (group, kind) that it brings; `secrets_used` are (namespace, name, owner),
     `secrets_made` (namespace, name); `node_ports` are (port, Service); `priority_classes` are names; `acts` are
     (namespace, group, resource, verb) besides those of applying and proving in its namespaces. What may come `later`
-    is left out of a run where the cluster does not know its kinds.
+    is left out of a run where the cluster does not know its kinds. `nodes` are those that it changes, each {name,
+    labels, taints, resources} as it will be.
     """
 
     component: str
@@ -74,6 +77,7 @@ class Needs:
     priority_classes: Sequence[str]
     acts: Sequence[Sequence[str]]
     later: bool
+    nodes: Sequence[Mapping[str, Any]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a task returns it."""
@@ -122,17 +126,30 @@ def needs(component: Component, manifests: Sequence[Manifest], *, later: bool = 
         priority_classes=sorted(classes - {""}),
         acts=list(_acts(component)),
         later=later,
+        nodes=[
+            {key: node[key] for key in ("name", "labels", "taints", "resources")}
+            for step in component.configure
+            if step["type"] == GPU_NODES
+            for node in step["nodes"]
+        ],
     )
 
 
 def _acts(component: Component) -> Iterator[tuple[str, str, str, str]]:
-    """What proving an observation asks of the whole cluster, and what its step does to the pods of Prometheus."""
+    """What proving an observation asks of the cluster, what steps do to pods and nodes, where checks make pods."""
     if component.observes:
         for kind in (*MONITORS, "PrometheusRule"):
             yield "", API.partition("/")[0], f"{kind.lower()}s", "list"
     for step in component.configure:
         if step["type"] == "prometheus":
             yield step["service"]["namespace"], "", "pods", "patch"
+        if step["type"] == GPU_NODES:
+            yield from (("", "", "nodes", verb) for verb in ("list", "patch"))
+            yield "", "", "pods", "list"
+            yield component.namespace, "", "pods", "create"
+    for check in component.checks:
+        if check["type"] == "connection":
+            yield check.get("client") or component.namespace, "", "pods", "create"
 
 
 def _certificates(manifests: Sequence[Manifest]) -> list[tuple[str, str]]:

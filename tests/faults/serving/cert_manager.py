@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faults.faults import Fault, Inject
+from faults.faults import Fault, Inject, unguarded
 from faults.platform import STRANGER, Platform, until
 
 CERT_MANAGER = "cert-manager.io/v1"
@@ -105,4 +105,5 @@ FAULTS: tuple[Fault, ...] = (
         "cert_manager", "webhook", "the API server does not ask webhook.cert-manager.io", webhook_unasked,
         alone=True,
     ),
+    unguarded("cert_manager"),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faults.faults import Fault
+from faults.faults import Fault, unguarded
 from faults.platform import Platform, until
 
 COMPARED = "sees what has drifted"
@@ -42,4 +42,5 @@ FAULTS = (
         "its key is not the storage's", "drift", COMPARED, "SignatureDoesNotMatch|signature", key_changed,
     ),
     Fault("the exporter is away", "drift", "exporter", "no pod", exporter_away),
+    unguarded("drift", 90),
 )  # fmt: skip

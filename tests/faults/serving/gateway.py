@@ -13,7 +13,7 @@ from ansible_collections.mlops.platform.plugins.module_utils.gateway import API
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from faults.faults import Fault, Inject
+from faults.faults import Fault, Inject, unguarded
 from faults.platform import STRANGER, Platform, until
 
 ANSWERS = "answers by TLS"
@@ -173,4 +173,5 @@ FAULTS: tuple[Fault, ...] = (
         others=(("mlflow", "edge", "leads nowhere: no pod has its selector|no pod is ready behind Service"),),
         alone=True,
     ),
+    unguarded("gateway"),
 )  # fmt: skip

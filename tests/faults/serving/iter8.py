@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from faults.faults import Fault, crashed_often
+from faults.faults import Fault, crashed_often, unguarded
 from faults.platform import Platform, until
 
 USERS = "users get versions, metrics are counted"
@@ -87,4 +87,5 @@ FAULTS = (
         "it crashes again and again",
         "iter8", "rollout", "crashed \\d+ times.*none.yaml", crash_loop,
     ),
+    unguarded("iter8"),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faults.faults import Fault, Inject
+from faults.faults import Fault, Inject, unguarded
 from faults.platform import Platform
 
 ANSWERS = "a service answers through the gateway"
@@ -56,4 +56,5 @@ FAULTS: tuple[Fault, ...] = (
         config("network", ingress_class="istio.ingress.networking.knative.dev"),
         alone=True,
     ),
+    unguarded("knative", 120),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from faults.faults import Fault
+from faults.faults import Fault, unguarded
 from faults.platform import Platform
 
 ADMISSION = "InferenceServices are admitted"
@@ -82,4 +82,5 @@ FAULTS = (
         "it is scaled to 0",
         "kserve", "rollout", "scaled to 0 replicas", scaled_to_nothing, alone=True,
     ),
+    unguarded("kserve"),
 )  # fmt: skip

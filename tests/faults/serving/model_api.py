@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ansible_collections.mlops.platform.plugins.module_utils.checks.base import Service
 from ansible_collections.mlops.platform.plugins.module_utils.checks.mlflow import MlflowApi
-from faults.faults import Fault, Inject, crashed_often
+from faults.faults import Fault, Inject, crashed_often, unguarded
 from faults.platform import STRANGER, Platform, until
 
 REGISTERED = "model is registered"
@@ -127,4 +127,5 @@ FAULTS = (
             {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"}}, "FailedGetScale",
         ),
     ),
+    unguarded("model_api"),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ansible_collections.mlops.platform.plugins.module_utils.gateway import API
 from ansible_collections.mlops.platform.plugins.module_utils.observation import API as COREOS
-from faults.faults import Fault, Inject
+from faults.faults import Fault, Inject, unguarded
 from faults.platform import Platform, until
 from faults.serving.gateway import answered
 
@@ -84,4 +84,5 @@ FAULTS = (
         "Prometheus has nobody to tell",
         "monitoring", FIRES, "the alert reaches no Alertmanager", nobody_told, seconds=200, alone=True,
     ),
+    unguarded("monitoring", 200),
 )  # fmt: skip
