@@ -64,7 +64,8 @@ class ComponentReport:
         self.namespace = str(about.get("namespace", self.namespace))
         self.changed = self.changed or bool(result.get("changed"))
         self.duration_seconds += done.seconds
-        for key in ("objects", "configured", "checks", "evidence", "access", "images", "resources"):
+        self.configured = [*self.configured, *result.get("configured", [])]
+        for key in ("objects", "checks", "evidence", "access", "images", "resources"):
             setattr(self, key, result.get(key, getattr(self, key)))
         if "checks" in result:
             self.status = "unhealthy" if done.failed else "healthy"

@@ -92,6 +92,7 @@ def test_what_actions_return_is_taken() -> None:
         outcome("images", built=[{"name": "minio", "seconds": 12.5}], changed=True),
         outcome("component_apply", objects={"created": ["Service ml/minio"]}, changed=True, **about),
         outcome("component_configure", configured=["bucket made"], changed=True, **about),
+        outcome("component_configure", configured=["user made"], changed=True, **about),
         outcome("component_health", checks=[CHECK], access=["S3: x"], images=[image], resources=[container], **about),
         outcome("example_model", model="models:/m", version="1", run_id="r", accuracy=0.9, more="left out"),
         outcome("", component="of a module that is not ours", changed=True),
@@ -99,13 +100,13 @@ def test_what_actions_return_is_taken() -> None:
         made.take(done)
     document = made.document(STARTED + 10)
     VALIDATOR.validate(document)
-    assert (document["status"], document["changed"], made.directory) == ("healthy", 4, Path("/r/1"))
+    assert (document["status"], document["changed"], made.directory) == ("healthy", 5, Path("/r/1"))
     assert (document["waves"], document["images_built"]) == ([["minio"]], [{"name": "minio", "seconds": 12.5}])
     assert document["cluster"].pop("memory") == {"kubernetes_bytes": 600, "pods_bytes": 100}, "of all nodes"
     assert document["cluster"] == {"version": "v1.36.3", "storage_class": "standard", "nodes": [node]}
     (part,) = document["components"]
-    assert (part["version"], part["changed"], part["duration_seconds"]) == ("1", True, 3.0)
-    assert (part["configured"], part["access"]) == (["bucket made"], ["S3: x"])
+    assert (part["version"], part["changed"], part["duration_seconds"]) == ("1", True, 4.0)
+    assert (part["configured"], part["access"]) == (["bucket made", "user made"], ["S3: x"])
     assert (part["images"], part["resources"]) == ([image], [container])
 
 
