@@ -1,4 +1,4 @@
-"""House rules of templates that become YAML, as rules of ansible-lint."""
+"""House rules of templates that become YAML, and of expressions in any file, as rules of ansible-lint."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     from ansiblelint.file_utils import Lintable
 
 YAML_TEMPLATE = re.compile(r"\.ya?ml\.j2$")
+WITH_EXPRESSIONS = re.compile(r"\.(?:ya?ml|j2)$")
+WITHOUT_ORDER = re.compile(r"\|\s*(?:ansible\.builtin\.)?(difference|intersect|symmetric_difference|union)\b")
 SECRET = re.compile(r"""^(?!\s*#).*?(?<![\w"'])["']?kind["']?:\s*["']?Secret["']?\s*(?:$|[#,}])""")
 TO_JSON = {"to_json", "to_nice_json", "ansible.builtin.to_json", "ansible.builtin.to_nice_json"}
 WHOLE = "write it as `{{ ... | to_json }}`, which quotes what needs it"
 
 
-class TemplateRule(AnsibleLintRule):
-    """What the rules of this file share: they look at templates of YAML alone."""
+class TextRule(AnsibleLintRule):
+    """What the rules of this file share: they look at the text of `files`, which are templates of YAML."""
 
+    files = YAML_TEMPLATE
     version_changed = "0.1.0"
     severity = "VERY_HIGH"
     tags = ["security"]  # noqa: RUF012  (as in the base class)
 
     def matchlines(self, file: Lintable) -> list[MatchError]:
         """Report each problem on its line; a `# noqa: <rule>` on the line excuses it."""
-        if not YAML_TEMPLATE.search(str(file.path)):
+        if not self.files.search(str(file.path)):
             return []
         lines = file.content.splitlines()
         return [
@@ -42,7 +45,7 @@ class TemplateRule(AnsibleLintRule):
         raise NotImplementedError
 
 
-class NoSecretTemplate(TemplateRule):
+class NoSecretTemplate(TextRule):
     """No template holds a manifest of kind Secret."""
 
     id = "house-no-secret-template"
@@ -55,7 +58,7 @@ class NoSecretTemplate(TemplateRule):
                 yield number, "kind Secret: describe it under `secrets` of the component's spec"
 
 
-class JsonValues(TemplateRule):
+class JsonValues(TextRule):
     """Every value that a YAML template takes in goes through to_json or a macro."""
 
     id = "house-json-values"
@@ -152,3 +155,18 @@ class Template:
                     for near in (index - 1, index + 1)
                 ]
                 yield texts[0], part, texts[1]
+
+
+class OrderedLists(TextRule):
+    """Lists come by filters that keep their order."""
+
+    id = "house-ordered-lists"
+    description = "Python orders sets anew in each process: what comes of one differs from run to run."
+    tags = ["unpredictability"]  # noqa: RUF012  (as in the base class)
+    files = WITH_EXPRESSIONS
+
+    def problems(self, text: str) -> Iterator[tuple[int, str]]:
+        """The lines with one of Ansible's filters for sets."""
+        for number, line in enumerate(text.splitlines(), start=1):
+            for found in WITHOUT_ORDER.finditer(line):
+                yield number, f"{found[1]} gives a list in any order; select('in', ...) and reject('in', ...) keep it"
